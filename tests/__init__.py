@@ -1,0 +1,1 @@
+"""Tests of fsherald: unit, contract, integration (real brokers), acceptance (the running service)."""
