@@ -1,0 +1,1 @@
+"""The data plane: from a change on disk to a confirmed message on the broker."""

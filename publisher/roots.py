@@ -1,0 +1,251 @@
+"""The allowed roots: opens a path beneath them with no gap between the check and the use.
+
+Paths are walked one component at a time with directory descriptors and O_NOFOLLOW; links are read and
+resolved here, never by the kernel, so nothing outside the roots is touched, not even to see if it exists.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections import deque
+from typing import TYPE_CHECKING
+
+from schemas.errors import (
+    IOFSError,
+    NotADirectoryFSError,
+    NotFoundError,
+    OmeroFSError,
+    PathNotAllowedError,
+    PermissionDeniedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+LINK_LIMIT = 40
+"""How many links one path may lead through: the kernel's own limit (path_resolution(7))."""
+
+_PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def translate(exc: OSError, path: str) -> OmeroFSError:
+    """The contract's error for an operating system error about `path`."""
+    if exc.errno in {errno.ENOENT, errno.ENAMETOOLONG}:
+        return NotFoundError(f"{path!r} does not exist")
+    if exc.errno in {errno.EACCES, errno.EPERM}:
+        return PermissionDeniedError(f"{path!r} may not be read by this server")
+    if exc.errno == errno.ENOTDIR:
+        return NotADirectoryFSError(f"{path!r} leads through something that is not a directory")
+    return IOFSError(f"{path!r} could not be accessed: {exc.strerror}")
+
+
+class Opened:
+    """One thing beneath the roots, held by an O_PATH descriptor: whatever happens to its name, this is it.
+
+    A context manager; closing it twice is harmless. Belongs to the thread that opened it.
+    """
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the descriptor back."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def stat(self) -> os.stat_result:
+        """Fstat of the thing itself."""
+        return os.fstat(self.fd)
+
+    def reopen(self, flags: int) -> int:
+        """A new descriptor for the same thing, with `flags` (say O_RDONLY); the caller closes it.
+
+        Raises:
+            OmeroFSError: The right is missing, or the kernel refuses.
+        """
+        try:
+            return os.open(f"/proc/self/fd/{self.fd}", flags | os.O_CLOEXEC)
+        except OSError as exc:
+            raise translate(exc, self.path) from exc
+
+
+class Roots:
+    """The directories that may be watched and read, and nothing outside them.
+
+    Thread-safe: holds no state but the configuration.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """Takes absolute directories; one that is a link itself counts under both of its names."""
+        self.paths = tuple(os.path.normpath(path) for path in paths)
+        forms = {form for path in self.paths for form in (path, os.path.realpath(path))}
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
+
+    def contains(self, path: str) -> bool:
+        """Whether `path`, as it is spelled, lies beneath a root; says nothing of where links lead."""
+        return self._root_of(path) is not None
+
+    def open(self, path: str, *, follow: bool = True) -> Opened:
+        """Opens `path` (O_PATH); with `follow` false a link in last place is opened itself.
+
+        Raises:
+            PathNotAllowedError: Relative, or outside the roots at any step, whether or not it exists.
+            NotFoundError: Absent.
+            PermissionDeniedError: A directory on the way may not be searched.
+            NotADirectoryFSError: Something on the way is not a directory.
+        """
+        if not path.startswith("/") or "\0" in path:
+            raise PathNotAllowedError(f"{path!r} is not an absolute path beneath the allowed roots")
+        try:
+            return Opened(_Walk(self, path, follow=follow).run(), path)
+        except OSError as exc:
+            raise translate(exc, path) from exc
+
+    def stat(self, path: str, *, follow: bool = False) -> os.stat_result:
+        """The stat of `path`, of a link itself unless `follow`; errors as for `open`."""
+        with self.open(path, follow=follow) as opened:
+            return opened.stat()
+
+    def _root_of(self, path: str) -> str | None:
+        for form in self._forms:
+            if path == form or path.startswith(form if form == "/" else f"{form}/"):
+                return form
+        return None
+
+
+class _Walk:
+    """One resolution: a stack of directory descriptors from the root down, and the components still to come."""
+
+    def __init__(self, roots: Roots, path: str, *, follow: bool) -> None:
+        self._roots = roots
+        self._asked = path
+        self._follow = follow
+        self._links = 0
+        self._stack: list[int] = []
+        self._names: list[str] = []
+        self._root = ""
+        self._todo: deque[str] = deque()
+        self._next_path = path
+
+    def run(self) -> int:
+        try:
+            self._enter(self._next_path)
+            while self._todo:
+                self._step(self._todo.popleft())
+            return self._stack.pop()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        while self._stack:
+            os.close(self._stack.pop())
+
+    def _enter(self, path: str) -> None:
+        """Starts over at the root that holds the absolute `path`."""
+        root = self._roots._root_of(path)  # noqa: SLF001 - one concept in two classes
+        if root is None:
+            raise PathNotAllowedError(f"{self._asked!r} is not beneath the allowed roots")
+        self._leave()
+        self._root = root
+        self._names = []
+        self._todo = deque(_components(path[len(root) :]))
+        self._stack = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+
+    def _step(self, name: str) -> None:
+        if name == "..":
+            self._ascend()
+            return
+        fd = os.open(name, _PATH_ONLY, dir_fd=self._stack[-1])
+        self._stack.append(fd)
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISLNK(mode) and (self._todo or self._follow):
+            target = os.readlink("", dir_fd=fd)
+            os.close(self._stack.pop())
+            self._follow_link(target)
+            return
+        self._names.append(name)
+        if self._todo and not stat.S_ISDIR(mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+    def _follow_link(self, target: str) -> None:
+        self._links += 1
+        if self._links > LINK_LIMIT:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if target.startswith("/"):
+            rest = "/".join(self._todo)
+            self._enter(f"{target}/{rest}" if rest else target)
+        else:
+            self._todo.extendleft(reversed(_components(target)))
+
+    def _ascend(self) -> None:
+        if self._names:
+            self._names.pop()
+            os.close(self._stack.pop())
+            return
+        above = os.path.dirname(os.path.realpath(self._root))
+        self._enter("/".join([above.rstrip("/"), *self._todo]) or "/")
+
+
+def _components(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in {"", "."}]
+
+
+_SYS_OPENAT2 = 437
+_RESOLVE_NO_SYMLINKS_BENEATH = 0x04 | 0x08
+_LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_LISTING_HOW = _OpenHow(_LISTING, 0, _RESOLVE_NO_SYMLINKS_BENEATH)
+
+
+def open_directory_beneath(directory_fd: int, relative: str) -> int:
+    """Opens a directory for listing, below another and through no link at all; the caller closes it.
+
+    One openat2(2) where the kernel has it and the path is short enough, else a walk with O_NOFOLLOW.
+
+    Raises:
+        OSError: ELOOP for a link on the way, else as open(2).
+    """
+    name = os.fsencode(relative or ".")
+    fd: int = _libc.syscall(
+        _SYS_OPENAT2, directory_fd, name, ctypes.byref(_LISTING_HOW), ctypes.sizeof(_LISTING_HOW)
+    )
+    if fd >= 0:
+        return fd
+    number = ctypes.get_errno()
+    if number in {errno.ENOSYS, errno.EPERM, errno.ENAMETOOLONG}:
+        return _walk_beneath(directory_fd, relative)
+    raise OSError(number, os.strerror(number))
+
+
+def _walk_beneath(directory_fd: int, relative: str) -> int:
+    fd = os.open(".", _LISTING, dir_fd=directory_fd)
+    for name in _components(relative):
+        try:
+            below = os.open(name, _LISTING | os.O_NOFOLLOW, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd

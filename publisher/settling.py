@@ -1,0 +1,297 @@
+"""When a file is done: closed by its last writer, renamed in, or quiet.
+
+The kernel reports a close, not the last one: a second writer may still have the file open. A read lease
+(fcntl(2), F_SETLEASE) tells, because the kernel refuses one while anybody can write. The close is reported
+a moment before the kernel counts the writer out, so a refusal right after it is asked again a millisecond later.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import heapq
+import os
+import signal
+import stat
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RECHECK_FIRST_SECONDS = 0.001
+RECHECK_LAST_SECONDS = 2.0
+YOUNG_SECONDS = 1.0
+YOUNG_RECHECK_SECONDS = 0.02
+"""A file is visible a moment before its maker counts as a writer: one that was just made is looked at twice."""
+UNCLOSED_FIRST_SECONDS = 0.2
+"""How long a new file may stay without a close before it is looked at: some (mknod, linkat) never get one."""
+
+Signature = tuple[int, int, int]
+"""(inode, size in bytes, mtime in nanoseconds)."""
+Verdict = Literal["Create", "Modify"]
+
+
+class Openness(Enum):
+    """What can be told about writers of a file."""
+
+    OPEN = "somebody can still write"
+    CLOSED = "nobody can"
+    UNKNOWN = "the system does not tell this process"
+    SPECIAL = "a link, FIFO, socket or device: nothing ever closes it"
+    GONE = "no such file"
+
+
+class Sighting(NamedTuple):
+    """One look at a file."""
+
+    openness: Openness
+    signature: Signature | None = None
+    links: int = 1
+    young: bool = False
+
+
+def look(path: str) -> Sighting:
+    """Looks at `path` without following a link; never blocks, never opens what is not a regular file."""
+    try:
+        found = os.lstat(path)
+    except OSError as exc:
+        gone = exc.errno in {errno.ENOENT, errno.ENOTDIR}
+        return Sighting(Openness.GONE if gone else Openness.UNKNOWN)
+    signature = (found.st_ino, found.st_size, found.st_mtime_ns)
+    if not stat.S_ISREG(found.st_mode):
+        return Sighting(Openness.SPECIAL, signature, found.st_nlink)
+    young = abs(time.time() - found.st_ctime) < YOUNG_SECONDS
+    return Sighting(_writers(path), signature, found.st_nlink, young)
+
+
+def _writers(path: str) -> Openness:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as exc:
+        return Openness.GONE if exc.errno == errno.ENOENT else Openness.UNKNOWN
+    try:
+        # A writer that comes this moment has the kernel signal us: by one that is ignored, SIGIO would kill.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as exc:
+        return Openness.OPEN if exc.errno == errno.EAGAIN else Openness.UNKNOWN
+    finally:
+        os.close(fd)  # the lease ends with the descriptor
+    return Openness.CLOSED
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A file that is not reported yet because it is not done."""
+
+    verdict: Verdict
+    scanned: bool
+    closed: bool
+    delay: float
+    due: float
+    signature: Signature | None = None
+
+
+@dataclass(slots=True)
+class _Written:
+    """A reported file that was written to and not closed since."""
+
+    dirty: bool
+    due: float
+
+
+class Settled(NamedTuple):
+    """A file to report now; `scanned` if it was found by listing and not announced by the kernel."""
+
+    path: str
+    verdict: Verdict
+    scanned: bool
+    signature: Signature | None = None
+
+
+class Settler:
+    """The unfinished files of one monitor. The clock is passed in, the look at the disk can be replaced.
+
+    Not thread-safe: it belongs to the reader thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        settle_seconds: float,
+        modify_interval_seconds: float,
+        look: Callable[[str], Sighting] = look,
+    ) -> None:
+        """Takes the quiet time of files whose writers cannot be told, and how often a growing file is reported."""
+        self._settle = settle_seconds
+        self._interval = modify_interval_seconds
+        self._look = look
+        self._pending: dict[str, _Pending] = {}
+        self._written: dict[str, _Written] = {}
+        self._agenda: list[tuple[float, str]] = []
+
+    def holds(self, path: str) -> bool:
+        """Whether the file is awaited, so not reported yet."""
+        return path in self._pending
+
+    def expect(self, path: str, now: float) -> None:
+        """A new file was made and not closed yet."""
+        self._wait(path, _Pending("Create", False, False, UNCLOSED_FIRST_SECONDS, 0.0), now)
+
+    def made(self, path: str, now: float) -> bool:
+        """A new name appeared with no close in sight: true if it is done (link, FIFO, hard link), else awaited."""
+        sighting = self._look(path)
+        done = sighting.openness is Openness.SPECIAL or (
+            sighting.links > 1 and sighting.openness in {Openness.CLOSED, Openness.UNKNOWN}
+        )
+        if not done:
+            self.expect(path, now)
+        return done
+
+    def arrived(self, path: str, verdict: Verdict, now: float, *, closed: bool = False) -> bool:
+        """A file was renamed to `path`, or closed there: true if it is done, else it is awaited from now on."""
+        if self._look(path).openness is not Openness.OPEN:
+            self._pending.pop(path, None)
+            return True
+        self._wait(path, _Pending(verdict, False, closed, RECHECK_FIRST_SECONDS, 0.0), now)
+        return False
+
+    def found(self, path: str, now: float) -> Signature | None:
+        """A listing showed a file: its signature if it is done, else None and it is awaited (or gone)."""
+        sighting = self._look(path)
+        openness = sighting.openness
+        if openness is Openness.SPECIAL or (openness is Openness.CLOSED and not sighting.young):
+            return sighting.signature
+        if openness is not Openness.GONE:
+            delay = {Openness.CLOSED: YOUNG_RECHECK_SECONDS, Openness.UNKNOWN: self._settle}.get(
+                openness, RECHECK_LAST_SECONDS
+            )
+            self._wait(path, _Pending("Create", True, False, delay, 0.0, sighting.signature), now)
+        return None
+
+    def closed(self, path: str, now: float) -> Verdict | None:
+        """A writer closed an awaited file: what to report, None while another still has it open."""
+        pending = self._pending[path]
+        return pending.verdict if self.arrived(path, pending.verdict, now, closed=True) else None
+
+    def written(self, path: str, now: float) -> None:
+        """A reported file was written to: reported at its close, and at intervals until then."""
+        written = self._written.get(path)
+        if written is None:
+            self._written[path] = _Written(True, now + self._interval)
+            heapq.heappush(self._agenda, (now + self._interval, path))
+        else:
+            written.dirty = True
+
+    def closed_after_writing(self, path: str) -> bool:
+        """A reported file was closed: true if it was written to since the last close."""
+        return self._written.pop(path, None) is not None
+
+    def forget(self, path: str) -> tuple[Verdict, ...]:
+        """The name is gone; returns what is owed for an awaited file: that it was there, if anybody knows or knew.
+
+        A close that was seen counts here even if another writer was: it may have been that of the next file
+        of this name, and a name that is gone says nothing of what is complete.
+        """
+        self._written.pop(path, None)
+        pending = self._pending.pop(path, None)
+        if pending is None:
+            return ()
+        if pending.closed:
+            return (pending.verdict,)
+        return ("Modify",) if pending.verdict == "Modify" else ()
+
+    def forget_below(self, prefix: str) -> list[str]:
+        """A directory is gone; returns the awaited files in it for which a Delete is owed."""
+        gone = [path for path in self._pending if path.startswith(prefix)]
+        for path in [path for path in self._written if path.startswith(prefix)]:
+            del self._written[path]
+        return [path for path in gone if self.forget(path)]
+
+    def moved_below(self, old_prefix: str, new_prefix: str, now: float) -> None:
+        """A directory was renamed: the same unfinished files have other paths."""
+        for path in [path for path in self._pending if path.startswith(old_prefix)]:
+            self._wait(new_prefix + path[len(old_prefix) :], self._pending.pop(path), now)
+        for path in [path for path in self._written if path.startswith(old_prefix)]:
+            new = new_prefix + path[len(old_prefix) :]
+            self._written[new] = self._written.pop(path)
+            heapq.heappush(self._agenda, (self._written[new].due, new))
+
+    def signature(self, path: str) -> Signature | None:
+        """The file as it is now, None if it cannot be seen."""
+        return self._look(path).signature
+
+    def due_at(self) -> float | None:
+        """When `due` has something to look at, None if nothing is unfinished."""
+        while self._agenda and not self._current(*self._agenda[0]):
+            heapq.heappop(self._agenda)
+        return self._agenda[0][0] if self._agenda else None
+
+    def due(self, now: float) -> Iterator[Settled]:
+        """Looks again at what is due and yields what has turned out to be done."""
+        while (at := self.due_at()) is not None and at <= now:
+            path = heapq.heappop(self._agenda)[1]
+            if path in self._pending:
+                yield from self._look_again(path, now)
+            else:
+                yield from self._report_growth(path, now)
+
+    def last_look(self) -> Iterator[Settled]:
+        """The monitor stops: what is done by now, whether it was due or not; the rest is dropped."""
+        for path, pending in list(self._pending.items()):
+            openness = self._look(path).openness
+            if openness is Openness.CLOSED or (pending.closed and openness is not Openness.OPEN):
+                yield Settled(path, pending.verdict, pending.scanned)
+        for path, written in self._written.items():
+            if written.dirty:
+                yield Settled(path, "Modify", False)
+        self._pending.clear()
+        self._written.clear()
+
+    def _wait(self, path: str, pending: _Pending, now: float) -> None:
+        pending.due = now + pending.delay
+        self._pending[path] = pending
+        heapq.heappush(self._agenda, (pending.due, path))
+
+    def _current(self, at: float, path: str) -> bool:
+        pending = self._pending.get(path)
+        if pending is not None:
+            return pending.due == at
+        written = self._written.get(path)
+        return written is not None and written.due == at
+
+    def _look_again(self, path: str, now: float) -> Iterator[Settled]:
+        pending = self._pending[path]
+        sighting = self._look(path)
+        quiet = sighting.signature is not None and sighting.signature == pending.signature
+        if sighting.openness is Openness.GONE:
+            done = pending.closed  # it was done, and has gone since: the record of that is still to come
+            if not done:
+                del self._pending[path]
+                return
+        elif sighting.openness is Openness.UNKNOWN:
+            done = pending.closed or (pending.scanned and quiet)
+        else:
+            done = sighting.openness is not Openness.OPEN
+        if done:
+            del self._pending[path]
+            yield Settled(path, pending.verdict, pending.scanned, sighting.signature)
+            return
+        pending.signature = sighting.signature
+        unknown = sighting.openness is Openness.UNKNOWN and pending.scanned
+        pending.delay = self._settle if unknown else min(pending.delay * 2, RECHECK_LAST_SECONDS)
+        self._wait(path, pending, now)
+
+    def _report_growth(self, path: str, now: float) -> Iterator[Settled]:
+        written = self._written[path]
+        if written.dirty:
+            yield Settled(path, "Modify", False)
+            written.dirty = False
+        elif self._look(path).openness not in {Openness.OPEN, Openness.UNKNOWN}:
+            del self._written[path]  # written by name (truncate(2)): no close will come
+            return
+        written.due = now + self._interval
+        heapq.heappush(self._agenda, (written.due, path))

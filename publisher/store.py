@@ -1,0 +1,242 @@
+"""The one SQLite file (WAL) that holds the monitors and the outbox; the only importer of sqlite3.
+
+One connection and one lock serve every thread: SQLite admits one writer at a time anyway, and a lock hands
+over at once where SQLite's own busy handler sleeps for milliseconds. The lock is held for one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from publisher.errors import StoreError
+from schemas.monitors import MonitorSpec, MonitorState
+from schemas.rpc import dumps, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE monitors (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    spec TEXT NOT NULL,
+    state TEXT NOT NULL,
+    sequence INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE requests (
+    request_key TEXT PRIMARY KEY,
+    monitor_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE entries (
+    monitor INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    routing_key TEXT NOT NULL,
+    event_count INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (monitor, sequence)
+) STRICT;
+"""
+
+REQUEST_MEMORY_SECONDS = 30 * 24 * 3600
+"""How long a createMonitor's message id is remembered after its monitor is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMonitor:
+    """A monitor as the store knows it; `sequence` is the last one used, 0 for none."""
+
+    id: str
+    spec: MonitorSpec
+    state: MonitorState
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One accepted block: exactly what goes to the broker, the same on every redelivery.
+
+    `created_at` is in whole seconds since the epoch.
+    """
+
+    monitor_id: str
+    sequence: int
+    routing_key: str
+    body: bytes
+    event_count: int
+    created_at: int
+
+
+class Store:
+    """The durable state of one service.
+
+    Every method may be called from any thread and blocks for one transaction (tens of microseconds to a few
+    milliseconds). A failure of SQLite is raised as `StoreError`.
+    """
+
+    def __init__(self, path: Path, *, durability: Literal["process", "power"] = "process") -> None:
+        """Opens or makes the file; `power` syncs it to the disk with every transaction."""
+        self._lock = threading.Lock()  # guards the connection: one transaction at a time
+        self._keys: dict[str, int] = {}
+        with _translated(f"the store {path} could not be opened"):
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
+            self._migrate()
+            self._keys.update(self._db.execute("SELECT id, key FROM monitors").fetchall())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; harmless when closed already."""
+        with self._lock:
+            self._db.close()
+
+    def add_monitor(self, monitor_id: str, spec: MonitorSpec, *, request_key: str | None = None) -> None:
+        """Stores a new, Stopped monitor and, with it, the request that made it."""
+        now = int(time.time())
+        with self._transaction("the monitor could not be stored") as db:
+            cursor = db.execute(
+                "INSERT INTO monitors (id, spec, state, created_at) VALUES (?, ?, ?, ?)",
+                (monitor_id, _spec_to_text(spec), MonitorState.STOPPED.value, now),
+            )
+            if request_key is not None:
+                db.execute("INSERT INTO requests VALUES (?, ?, ?)", (request_key, monitor_id, now))
+            db.execute("DELETE FROM requests WHERE created_at < ?", (now - REQUEST_MEMORY_SECONDS,))
+            assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has always a row; for the type checker
+            self._keys[monitor_id] = cursor.lastrowid
+
+    def find_request(self, request_key: str) -> str | None:
+        """The id of the monitor that this createMonitor request made, None if it made none."""
+        with self._reading("the requests could not be read") as db:
+            row = db.execute(
+                "SELECT monitor_id FROM requests WHERE request_key = ?", (request_key,)
+            ).fetchone()
+        return str(row[0]) if row else None
+
+    def monitors(self) -> list[StoredMonitor]:
+        """All monitors, in the order in which they were made."""
+        with self._reading("the monitors could not be read") as db:
+            rows = db.execute("SELECT id, spec, state, sequence FROM monitors ORDER BY key").fetchall()
+        return [
+            StoredMonitor(id_, _spec_from_text(spec), MonitorState(state), seq)
+            for id_, spec, state, seq in rows
+        ]
+
+    def set_state(self, monitor_id: str, state: MonitorState) -> None:
+        """Stores a monitor's state."""
+        with self._transaction("the monitor's state could not be stored") as db:
+            db.execute("UPDATE monitors SET state = ? WHERE id = ?", (state.value, monitor_id))
+
+    def remove_monitor(self, monitor_id: str, *, forget_request: bool = False) -> None:
+        """Forgets a monitor and its entries; with `forget_request` also the request that made it."""
+        with self._transaction("the monitor could not be removed") as db:
+            key = self._keys.pop(monitor_id, None)
+            db.execute("DELETE FROM monitors WHERE key = ?", (key,))
+            db.execute("DELETE FROM entries WHERE monitor = ?", (key,))
+            if forget_request:
+                db.execute("DELETE FROM requests WHERE monitor_id = ?", (monitor_id,))
+
+    def append(self, entries: Sequence[Entry], *, state: MonitorState | None = None) -> None:
+        """Accepts one monitor's blocks, its last sequence and, if given, its state: one transaction."""
+        monitor_id = entries[0].monitor_id
+        with self._transaction("the block could not be recorded") as db:
+            key = self._keys[monitor_id]
+            db.executemany(
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
+                [(key, e.sequence, e.routing_key, e.event_count, e.created_at, e.body) for e in entries],
+            )
+            last = entries[-1].sequence
+            if state is None:
+                db.execute("UPDATE monitors SET sequence = ? WHERE key = ?", (last, key))
+            else:
+                db.execute(
+                    "UPDATE monitors SET sequence = ?, state = ? WHERE key = ?", (last, state.value, key)
+                )
+
+    def entries(self, monitor_id: str, after: int, limit: int) -> list[Entry]:
+        """Up to `limit` entries of a monitor with a sequence above `after`, in order."""
+        with self._reading("the outbox could not be read") as db:
+            rows = db.execute(
+                "SELECT sequence, routing_key, body, event_count, created_at FROM entries"
+                " WHERE monitor = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+                (self._keys.get(monitor_id), after, limit),
+            ).fetchall()
+        return [Entry(monitor_id, *row) for row in rows]
+
+    def forget_entries(self, up_to: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        """Forgets each monitor's entries up to and with the given sequence; returns (entries, bytes) freed."""
+        freed: dict[str, tuple[int, int]] = {}
+        with self._transaction("confirmed blocks could not be forgotten") as db:
+            for monitor_id, sequence in up_to.items():
+                bounds = (self._keys.get(monitor_id), sequence)
+                count, size = db.execute(
+                    "SELECT count(*), total(length(body)) FROM entries WHERE monitor = ? AND sequence <= ?",
+                    bounds,
+                ).fetchone()
+                db.execute("DELETE FROM entries WHERE monitor = ? AND sequence <= ?", bounds)
+                freed[monitor_id] = (count, int(size))
+        return freed
+
+    def entry_sizes(self) -> dict[str, tuple[int, int]]:
+        """(entries, bytes of their bodies) of each monitor that has any; read once at start."""
+        with self._reading("the outbox could not be read") as db:
+            rows = db.execute(
+                "SELECT m.id, count(*), sum(length(e.body)) FROM entries e JOIN monitors m ON m.key = e.monitor"
+                " GROUP BY e.monitor"
+            ).fetchall()
+        return {monitor_id: (count, size) for monitor_id, count, size in rows}
+
+    def _migrate(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+        elif version != SCHEMA_VERSION:
+            msg = f"the store is of version {version}, this fsherald reads version {SCHEMA_VERSION}"
+            raise StoreError(msg)
+
+    @contextlib.contextmanager
+    def _transaction(self, failure: str) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated(failure), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
+
+    @contextlib.contextmanager
+    def _reading(self, failure: str) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated(failure):
+            yield self._db
+
+
+@contextlib.contextmanager
+def _translated(failure: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as exc:
+        msg = f"{failure}: {exc}"
+        raise StoreError(msg) from exc
+
+
+def _spec_to_text(spec: MonitorSpec) -> str:
+    return dumps(spec.model_dump(mode="python", by_alias=True)).decode("ascii")
+
+
+def _spec_from_text(text: str) -> MonitorSpec:
+    return MonitorSpec.model_validate(loads(text.encode()))

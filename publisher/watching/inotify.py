@@ -1,0 +1,155 @@
+"""The kernel's side of watching: one inotify descriptor, its watches, and its records in bulk.
+
+One read takes many records; they are parsed with struct over the buffer. See inotify(7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+
+from watchdog.observers.inotify_c import InotifyConstants
+
+__all__ = ["IN", "Batch", "Inotify"]
+
+IN = InotifyConstants
+
+BASE_MASK = (
+    IN.IN_CREATE
+    | IN.IN_CLOSE_WRITE
+    | IN.IN_MOVED_FROM
+    | IN.IN_MOVED_TO
+    | IN.IN_DELETE
+    | IN.IN_ONLYDIR
+    | 0x04000000  # IN_EXCL_UNLINK: a file that has lost its name says nothing more
+)
+"""What every monitor needs to know which names exist: two records for a new file, one for a deletion."""
+ROOT_MASK = IN.IN_DELETE_SELF | IN.IN_MOVE_SELF
+SHARED_MASK = 0x20000000  # IN_MASK_ADD: a second monitor widens a shared watch, never narrows it
+
+_HEADER = struct.Struct("iIII")
+_READ_BYTES = 256 * 1024
+_LARGEST_RECORD = _HEADER.size + 256  # NAME_MAX and its terminator, padded
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+_libc.inotify_rm_watch.argtypes = (ctypes.c_int, ctypes.c_int)
+_libc.inotify_init1.argtypes = (ctypes.c_int,)
+
+
+class Batch:
+    """The records of one read, with what must be known ahead: who closes, and where renames lead."""
+
+    __slots__ = ("closed", "drained", "moved_to", "overflowed", "records")
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, int, int, str]] = []
+        self.closed: set[tuple[int, str]] = set()
+        self.moved_to: dict[int, tuple[int, str]] = {}
+        self.drained = True
+        self.overflowed = False
+
+    def part(self) -> Batch:
+        """An empty batch that knows ahead what this one does."""
+        part = Batch()
+        part.closed, part.moved_to, part.drained = self.closed, self.moved_to, self.drained
+        return part
+
+    def parse(self, buffer: bytes) -> bool:
+        """Adds the records in `buffer`; true if a rename's second half is still to come."""
+        offset = 0
+        end = len(buffer)
+        unpack = _HEADER.unpack_from
+        append = self.records.append
+        open_cookies: set[int] = set()
+        while offset < end:
+            wd, mask, cookie, length = unpack(buffer, offset)
+            offset += 16
+            name = buffer[offset : offset + length].rstrip(b"\0").decode("utf-8", "surrogateescape")
+            offset += length
+            append((wd, mask, cookie, name))
+            if mask & 0x8:  # IN_CLOSE_WRITE
+                self.closed.add((wd, name))
+            elif mask & 0x4000:  # IN_Q_OVERFLOW
+                self.overflowed = True
+            elif cookie:
+                if mask & 0x40:  # IN_MOVED_FROM
+                    open_cookies.add(cookie)
+                else:
+                    self.moved_to[cookie] = (wd, name)
+                    open_cookies.discard(cookie)
+        return bool(open_cookies)
+
+
+class Inotify:
+    """One inotify descriptor.
+
+    `add` and `remove` may be called from any thread; `read` belongs to the reader thread.
+    """
+
+    def __init__(self) -> None:
+        """Takes a descriptor from the kernel.
+
+        Raises:
+            OSError: EMFILE when `fs.inotify.max_user_instances` are in use.
+        """
+        self.fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+
+    def close(self) -> None:
+        """Gives the descriptor and all its watches back."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def add(self, directory_fd: int, mask: int) -> int:
+        """Watches the directory that is open as `directory_fd`, so that no link can be swapped in.
+
+        Raises:
+            OSError: ENOSPC when `fs.inotify.max_user_watches` is used up, EACCES without the right to read.
+        """
+        return _checked(_libc.inotify_add_watch(self.fd, b"/proc/self/fd/%d" % directory_fd, mask))
+
+    def remove(self, wd: int) -> None:
+        """Ends a watch; one that the kernel has ended already is fine."""
+        _libc.inotify_rm_watch(self.fd, wd)
+
+    def read(self) -> Batch | None:
+        """What is queued now, at most a buffer full; None if nothing is. Does not block."""
+        buffer = self._read()
+        if buffer is None:
+            return None
+        batch = Batch()
+        batch.drained = len(buffer) < _READ_BYTES - _LARGEST_RECORD
+        if batch.parse(buffer):
+            # The halves of a rename are queued back to back: if a read fell between them, the second is there now.
+            rest = self._read()
+            if rest is not None:
+                batch.parse(rest)
+                batch.drained = len(rest) < _READ_BYTES - _LARGEST_RECORD
+        return batch
+
+    def _read(self) -> bytes | None:
+        try:
+            return os.read(self.fd, _READ_BYTES)
+        except BlockingIOError:
+            return None
+
+
+def _checked(result: int) -> int:
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def limit_message(exc: OSError) -> str:
+    """What an operator can do about a watch that the kernel refused."""
+    if exc.errno == errno.ENOSPC:
+        return "the kernel has no inotify watches left: raise the sysctl fs.inotify.max_user_watches"
+    if exc.errno in {errno.EMFILE, errno.ENFILE}:
+        return "the kernel has no inotify descriptors left: raise the sysctl fs.inotify.max_user_instances"
+    if exc.errno in {errno.EACCES, errno.EPERM}:
+        return "this server may not read the directory"
+    return f"the directory cannot be watched: {exc.strerror}"

@@ -1,0 +1,141 @@
+"""The one reader thread: from every inotify descriptor to the monitors, and the clock that wakes them.
+
+A watchdog `EventEmitter`, for its thread's life cycle; its observer and event queue are not used, being where
+watchdog loses events and half-seconds. What happens on this thread needs no lock; other threads `call`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import time
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Protocol
+
+from watchdog.observers.api import EventEmitter, EventQueue, ObservedWatch
+
+from publisher.watching.descriptors import Descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from publisher.watching.descriptors import Source
+
+    T = TypeVar("T")
+
+IDLE_SECONDS = 1.0
+
+
+class Timed(Protocol):
+    """Something that wants to be woken: a monitor."""
+
+    def tick(self, now: float) -> None:
+        """Does what is due; `now` is monotonic time in seconds."""
+        ...
+
+
+class Reader(EventEmitter):
+    """Reads for all monitors. `start()` returns at once, `stop()` asks, `join()` waits."""
+
+    def __init__(self, on_died: Callable[[BaseException], None] | None = None) -> None:
+        """`on_died` is called, on this thread, if it ends by an error."""
+        super().__init__(EventQueue(), ObservedWatch("/", recursive=True), timeout=IDLE_SECONDS)
+        self.name = "reader"
+        self.descriptors = Descriptors()
+        self._on_died = on_died
+        self._epoll = select.epoll()
+        self._sources: dict[int, Source] = {}
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._agenda: list[tuple[float, int, Timed]] = []
+        self._scheduled: dict[Timed, float] = {}
+        self._order = itertools.count()
+
+    def call(self, function: Callable[[], T]) -> Future[T]:
+        """Has `function` run on the reader thread, in order; from any thread."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function())
+            except Exception as exc:  # noqa: BLE001 - the caller's error, handed to the caller
+                future.set_exception(exc)
+
+        self._calls.append(run)
+        os.eventfd_write(self._wake, 1)
+        return future
+
+    def add(self, source: Source) -> None:
+        """Reads a descriptor from now on. Reader thread only; adding it twice is harmless."""
+        if source.fd not in self._sources:
+            self._sources[source.fd] = source
+            self._epoll.register(source.fd, select.EPOLLIN)
+
+    def remove(self, source: Source) -> None:
+        """Stops reading a descriptor. Reader thread only; before it is closed."""
+        if self._sources.pop(source.fd, None) is not None:
+            self._epoll.unregister(source.fd)
+
+    def wake_at(self, monitor: Timed, due: float | None) -> None:
+        """Has `monitor.tick` called at `due` instead of when it was asked for before. Reader thread only."""
+        if due is None:
+            self._scheduled.pop(monitor, None)
+        elif self._scheduled.get(monitor) != due:
+            self._scheduled[monitor] = due
+            heapq.heappush(self._agenda, (due, next(self._order), monitor))
+
+    def run(self) -> None:
+        """The thread: rounds until it is stopped."""
+        try:
+            super().run()
+            self._run_calls()
+        except Exception as exc:
+            if self._on_died is None:
+                raise
+            self._on_died(exc)
+
+    def queue_events(self, timeout: float) -> None:
+        """One round: waits, reads what is ready, runs what was handed over and what is due."""
+        for fd, _ in self._epoll.poll(self._patience(timeout)):
+            if fd == self._wake:
+                os.eventfd_read(self._wake)
+                self._run_calls()
+            elif (source := self._sources.get(fd)) is not None:
+                source.read(time.monotonic())
+        self._tick()
+
+    def on_thread_stop(self) -> None:
+        """Ends a wait at once."""
+        os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """Gives all descriptors back, after `join`."""
+        self.descriptors.close()
+        self._epoll.close()
+        os.close(self._wake)
+
+    def _run_calls(self) -> None:
+        while self._calls:
+            self._calls.popleft()()
+
+    def _patience(self, longest: float) -> float:
+        while self._agenda and self._scheduled.get(self._agenda[0][2]) != self._agenda[0][0]:
+            heapq.heappop(self._agenda)
+        if not self._agenda:
+            return longest
+        return min(longest, max(0.0, self._agenda[0][0] - time.monotonic()))
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        while self._agenda and self._agenda[0][0] <= now:
+            due, _, monitor = heapq.heappop(self._agenda)
+            if self._scheduled.get(monitor) == due:
+                del self._scheduled[monitor]
+                monitor.tick(now)
