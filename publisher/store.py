@@ -235,7 +235,7 @@ def _translated(failure: str) -> Iterator[None]:
 
 
 def _spec_to_text(spec: MonitorSpec) -> str:
-    return dumps(spec.model_dump(mode="python", by_alias=True)).decode("ascii")
+    return dumps(spec.model_dump(mode="python", by_alias=True)).decode()
 
 
 def _spec_from_text(text: str) -> MonitorSpec:

@@ -47,6 +47,14 @@ def test_monitors_survive_a_restart(tmp_path: Path, store: Store) -> None:
         assert outbox.waiting() == ["m"]
 
 
+@pytest.mark.parametrize("path", ["/data/é", "/data/\udcff", "/data/😀 \n"])
+def test_a_specification_is_stored_whatever_its_path(store: Store, path: str) -> None:
+    """Paths of any bytes."""
+    spec = SPEC.model_copy(update={"path_string": path})
+    store.add_monitor("other", spec)
+    assert store.monitors()[-1].spec == spec
+
+
 def test_a_request_is_remembered_after_its_monitor_is_gone(store: Store) -> None:
     """A repeated createMonitor is answered with the first answer, even then."""
     store.remove_monitor("m")
