@@ -1,0 +1,396 @@
+"""The publishing half of the relay: lanes, one channel, one window; runs on the connection's thread alone.
+
+Everything settled in one turn of the I/O loop is dealt with in one round: lanes draw their conclusions, the
+window is filled again, and what is confirmed is forgotten in one transaction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+from pika.spec import Basic, BasicProperties
+
+from publisher.declarations import MonitorDeclaration, declare_events
+from publisher.lanes import Lane, LaneState
+from publisher.window import Window
+from schemas import topology as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pika.frame import Method
+
+    from publisher.amqp import AmqpConnection, Channel, Refusal
+    from publisher.outbox import Entry
+    from schemas.topology import Topology
+
+_PORTION_ENTRIES = 128
+"""How many entries of one lane go out before the next lane has its turn."""
+_DECLARATIONS_AT_ONCE = 16
+_REOPEN_SECONDS = 0.5
+_TIMER_SLACK_SECONDS = 0.005
+_NOT_FOUND = 404
+_STALL_SECONDS = 5.0
+_UNROUTABLE = "no queue is bound that takes its blocks"
+_NOT_KEPT = "the broker could not keep its blocks (nack)"
+_STALLED = "the broker does not confirm its blocks; has its queue lost its quorum?"
+
+_log = structlog.get_logger()
+
+
+class Backlog(Protocol):
+    """What the relay needs of the outbox; any thread may call it."""
+
+    def pending(self, monitor_id: str, after: int, *, max_entries: int, max_bytes: int) -> list[Entry]:
+        """Entries above sequence `after`, in order, within both bounds but at least one if there is any."""
+
+    def waiting(self) -> list[str]:
+        """The monitors that have entries."""
+
+    def confirm(self, up_to: Mapping[str, int]) -> None:
+        """Forgets each monitor's entries up to and with the given sequence."""
+
+    def size(self, monitor_id: str | None = None) -> tuple[int, int]:
+        """(entries, bytes) of one monitor, or of all."""
+
+
+def properties_of(entry: Entry, app_id: str) -> BasicProperties:
+    """What a message says of its block (contract/protocol.md, "Events"): the same on every redelivery."""
+    return BasicProperties(
+        content_type=wire.CONTENT_TYPE_JSON,
+        headers={
+            wire.HEADER_SCHEMA: wire.SCHEMA_VERSION,
+            wire.HEADER_MONITOR_ID: entry.monitor_id,
+            wire.HEADER_SEQUENCE: entry.sequence,
+            wire.HEADER_EVENT_COUNT: entry.event_count,
+        },
+        delivery_mode=2,
+        message_id=wire.message_id(entry.monitor_id, entry.sequence),
+        timestamp=entry.created_at,
+        type=wire.EVENT_LIST_TYPE,
+        app_id=app_id,
+    )
+
+
+class Delivery:
+    """Publishes the blocks of all monitors; the relay tells it of connections and of monitors with blocks."""
+
+    def __init__(
+        self,
+        connection: AmqpConnection,
+        topology: Topology,
+        outbox: Backlog,
+        window: Window,
+        *,
+        on_round: Callable[[Iterable[Lane]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Idle until `opened`.
+
+        Args:
+            connection: Whose thread this is.
+            topology: The names on the broker.
+            outbox: Where the blocks are.
+            window: How many may be in flight.
+            on_round: Called with the lanes in which something changed: settled (what is confirmed is
+            forgotten by
+                then), declared, held, or cut off from the broker.
+            clock: Monotonic seconds.
+        """
+        self.lanes: dict[str, Lane] = {}
+        self.held: frozenset[str] = frozenset()
+        self.settled = self.returned = self.nacked = 0
+        self._connection = connection
+        self._topology = topology
+        self._outbox = outbox
+        self._window = window
+        self._on_round = on_round
+        self._clock = clock
+        self._app_id = wire.app_id()
+        self._channel: Channel | None = None
+        self._ready: deque[Lane] = deque()
+        self._undeclared: deque[Lane] = deque()
+        self._declaring = 0
+        self._touched: set[Lane] = set()
+        self._round_is_due = False
+        self._problems: dict[str, str] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """The last thing the broker refused and has not accepted since."""
+        problems = list(self._problems.values())
+        return problems[-1] if problems else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is on its way or could be sent; held lanes do not count."""
+        return bool(self._window or self._ready or self._undeclared or self._declaring or self._round_is_due)
+
+    # Told by the relay.
+
+    def opened(self) -> None:
+        """There is a connection: every lane tries again, the held ones too."""
+        for lane in self.lanes.values():
+            self._release(lane)
+        declare_events(self._connection, self._topology, self._on_events_declared)
+        self._open_channel()
+
+    def offer(self, monitor_ids: Iterable[str]) -> None:
+        """Blocks of these monitors were recorded. A held one waits on, but no longer than a second in all."""
+        for monitor_id in monitor_ids:
+            lane = self.lane(monitor_id)
+            lane.more = True
+            if lane.held:
+                if lane.hurry():
+                    self._await_release(lane)
+            else:
+                self._queue(lane)
+        self._pump()
+
+    def try_now(self, monitor_id: str) -> None:
+        """As `offer`, and a hold is over."""
+        self._release(self.lane(monitor_id))
+        self.offer((monitor_id,))
+
+    def declared(self, monitor_id: str) -> None:
+        """A monitor's exchange is there."""
+        lane = self.lane(monitor_id)
+        lane.declare()
+        self._problems.pop(monitor_id, None)
+        self.try_now(monitor_id)
+
+    def drop(self, monitor_id: str) -> None:
+        """Forgets a monitor."""
+        self.lanes.pop(monitor_id, None)
+        self.held -= {monitor_id}
+        self._problems.pop(monitor_id, None)
+
+    def lane(self, monitor_id: str) -> Lane:
+        """The lane of a monitor, a new one if there is none."""
+        lane = self.lanes.get(monitor_id)
+        if lane is None:
+            lane = self.lanes[monitor_id] = Lane(monitor_id, self._topology.monitor_exchange(monitor_id))
+        return lane
+
+    def resume(self) -> None:
+        """Sends what it can; after the broker has blocked and unblocked."""
+        self._pump()
+
+    def shut(self) -> None:
+        """Sends nothing any more."""
+        self._channel = None
+
+    # The channel.
+
+    def _open_channel(self) -> None:
+        self._connection.open_channel(self._on_channel, self._on_channel_closed)
+
+    def _on_channel(self, channel: Channel) -> None:
+        guard = self._connection.guard
+        channel.add_on_return_callback(guard(self._on_returned))
+        channel.confirm_delivery(
+            guard(self._on_settled), callback=guard(lambda _frame: self._on_ready(channel))
+        )
+
+    def _on_ready(self, channel: Channel) -> None:
+        self._channel = channel
+        self._look_for_stalls(channel)
+        self._pump()
+
+    def _on_channel_closed(self, _channel: Channel, refusal: Refusal) -> None:
+        self._channel = None
+        self._conclude()  # what was confirmed stays confirmed
+        culprits = self._culprits(refusal)
+        self._window.clear()
+        for lane in self.lanes.values():
+            lane.undeclare()
+            self._queue(lane)
+        for lane in culprits:
+            self._hold(lane, refusal.text)
+        if refusal.code:
+            _log.warning("the broker closed the publishing channel", code=refusal.code, reason=refusal.text)
+            pause = 0.0 if refusal.code == _NOT_FOUND else _REOPEN_SECONDS
+            self._connection.call_later(pause, self._open_channel)
+        self._on_round(list(self.lanes.values()))
+
+    def _culprits(self, refusal: Refusal) -> set[Lane]:
+        """Whose message the broker refused; an exchange that is gone is declared again at once."""
+        if refusal.code in (0, _NOT_FOUND):
+            return set()
+        return self._window.lanes_naming(refusal.text) or self._window.lanes()
+
+    def _on_events_declared(self, refusal: Refusal | None) -> None:
+        # Each lane declares it again with its own exchange, and is held while that is refused.
+        if refusal is None:
+            self._problems.pop(self._topology.events, None)
+        elif refusal.code:
+            self._problems[self._topology.events] = refusal.text
+            _log.error("the exchange of all events cannot be declared", reason=refusal.text)
+
+    # Sending.
+
+    def _queue(self, lane: Lane) -> None:
+        if lane.more and not lane.queued and not lane.held:
+            lane.queued = True
+            self._ready.append(lane)
+
+    def _pump(self) -> None:
+        while self._ready and self._channel is not None and self._window.worth_filling:
+            if self._connection.is_blocked:
+                return
+            lane = self._ready.popleft()
+            lane.queued = False
+            if lane.retired:
+                continue
+            if lane.state is LaneState.UNDECLARED:
+                self._declare(lane)
+            else:
+                self._send(lane, self._channel)
+
+    def _send(self, lane: Lane, channel: Channel) -> None:
+        room, room_bytes = self._window.room
+        allowed = lane.allowance(min(room, _PORTION_ENTRIES), self._window.lane_limit)
+        if not allowed:
+            return  # queued again when what it waits for is settled
+        entries = self._outbox.pending(
+            lane.monitor_id, lane.cursor, max_entries=allowed, max_bytes=room_bytes
+        )
+        lane.more = bool(entries)
+        for entry in entries:
+            channel.basic_publish(
+                lane.exchange,
+                entry.routing_key,
+                entry.body,
+                properties_of(entry, self._app_id),
+                mandatory=True,
+            )
+            lane.sent(entry.sequence)
+            self._window.send(lane, entry.sequence, len(entry.body))
+        if lane.state is LaneState.FLOWING:
+            self._queue(lane)
+
+    def _declare(self, lane: Lane) -> None:
+        if self._declaring >= _DECLARATIONS_AT_ONCE:
+            lane.queued = True
+            self._undeclared.append(lane)
+        elif self._outbox.pending(lane.monitor_id, lane.cursor, max_entries=1, max_bytes=1):
+            lane.declaring()
+            self._declaring += 1
+            done = partial(self._on_declared, lane)
+            MonitorDeclaration(self._connection, self._topology, lane.monitor_id, None, done).start()
+        else:
+            lane.more = False
+
+    def _on_declared(self, lane: Lane, refusal: Refusal | None) -> None:
+        self._declaring -= 1
+        if self._undeclared:
+            self._ready.appendleft(self._undeclared.popleft())
+        if refusal is None:
+            lane.declare()
+            self._problems.pop(lane.monitor_id, None)
+            self._queue(lane)
+        elif refusal.code:
+            self._hold(lane, refusal.text)
+        else:
+            lane.undeclare()
+            self._queue(lane)
+        self._pump()
+        self._on_round((lane,))
+
+    # What comes back.
+
+    def _on_returned(
+        self, _channel: Channel, _method: Basic.Return, properties: BasicProperties, _body: bytes
+    ) -> None:
+        # Always before the confirm of the same message (measured, and RabbitMQ's documentation of confirms).
+        monitor_id, _, sequence = str(properties.message_id).rpartition(":")
+        self.returned += 1
+        if (lane := self.lanes.get(monitor_id)) is not None:
+            lane.turn_back(int(sequence), _UNROUTABLE)
+
+    def _on_settled(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
+        method = frame.method
+        flights = self._window.settle(method.delivery_tag, multiple=method.multiple)
+        if isinstance(method, Basic.Nack):
+            self.nacked += len(flights)
+            for lane, sequence, _ in flights:
+                lane.turn_back(sequence, _NOT_KEPT)
+        for lane, sequence, _ in flights:
+            lane.confirm(sequence)
+            self._touched.add(lane)
+        self.settled += len(flights)
+        if not self._round_is_due:
+            self._round_is_due = True
+            self._connection.call_later(0, self._round)
+
+    def _round(self) -> None:
+        self._round_is_due = False
+        touched = self._touched
+        for lane in touched:
+            if came_back := lane.turn():
+                self._hold(lane, came_back)
+            elif lane.state is LaneState.FLOWING and lane.monitor_id in self.held:
+                self._flows(lane)
+            self._queue(lane)
+        self._pump()
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Forgets what the lanes have confirmed."""
+        touched, self._touched = self._touched, set()
+        confirmed: dict[str, int] = {}
+        for lane in touched:
+            sequence = lane.take_confirmed()
+            if sequence is not None and not lane.retired:
+                confirmed[lane.monitor_id] = sequence
+        if confirmed:
+            self._outbox.confirm(confirmed)
+        self._on_round(touched)
+
+    # Holding.
+
+    def _look_for_stalls(self, channel: Channel) -> None:
+        """A queue without a quorum settles nothing: its monitor must not keep the window from the others."""
+        if channel is not self._channel:
+            return
+        self._connection.call_later(_STALL_SECONDS, partial(self._look_for_stalls, channel))
+        for lane in self._window.lanes() if not self._connection.is_blocked else ():
+            if lane.look_for_stall():
+                self._window.set_aside(lane)
+                self._note(lane, _STALLED)
+        self._pump()
+
+    def _hold(self, lane: Lane, problem: str) -> None:
+        self._note(lane, problem)
+        lane.hold(self._clock())
+        self._await_release(lane)
+
+    def _note(self, lane: Lane, problem: str) -> None:
+        level = _log.debug if lane.problem == problem else _log.warning
+        level("blocks are held back", monitor_id=lane.monitor_id, reason=problem)
+        lane.problem = problem
+        self.held |= {lane.monitor_id}
+        if problem != _UNROUTABLE:
+            self._problems[lane.monitor_id] = problem
+
+    def _await_release(self, lane: Lane) -> None:
+        seconds = max(0.0, lane.held_until - self._clock())
+        self._connection.call_later(seconds, partial(self._release_if_due, lane))
+
+    def _release_if_due(self, lane: Lane) -> None:
+        if lane.held and self._clock() >= lane.held_until - _TIMER_SLACK_SECONDS:
+            self._release(lane)
+            self._pump()
+
+    def _release(self, lane: Lane) -> None:
+        lane.release()
+        self._queue(lane)
+
+    def _flows(self, lane: Lane) -> None:
+        self.held -= {lane.monitor_id}
+        self._problems.pop(lane.monitor_id, None)
+        _log.info("blocks flow again", monitor_id=lane.monitor_id)
