@@ -36,6 +36,15 @@ class Source(Protocol):
 
     fd: int
 
+    @property
+    def behind(self) -> bool:
+        """Whether records that were taken from the kernel wait to be read."""
+        ...
+
+    def take(self) -> None:
+        """Makes room in the kernel's queue."""
+        ...
+
     def read(self, now: float) -> bool:
         """Passes on what one read gives; false when nothing was queued."""
         ...
@@ -66,6 +75,15 @@ class OwnDescriptor:
         self.source: Source = self
         self.fd = self._inotify.fd
 
+    @property
+    def behind(self) -> bool:
+        """Whether records wait to be read."""
+        return self._inotify.behind
+
+    def take(self) -> None:
+        """Makes room in the kernel's queue."""
+        self._inotify.take()
+
     def read(self, now: float) -> bool:
         """Passes one read's records to the monitor."""
         batch = self._inotify.read()
@@ -89,6 +107,15 @@ class SharedDescriptor:
         self._inotify = Inotify()
         self._leases: dict[int, list[SharedLease]] = {}
         self.fd = self._inotify.fd
+
+    @property
+    def behind(self) -> bool:
+        """Whether records wait to be read."""
+        return self._inotify.behind
+
+    def take(self) -> None:
+        """Makes room in the kernel's queue."""
+        self._inotify.take()
 
     def read(self, now: float) -> bool:
         """Passes one read's records on, to each monitor those of its own watches."""

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections import deque
 
 from watchdog.observers.inotify_c import InotifyConstants
 
@@ -30,8 +31,9 @@ ROOT_MASK = IN.IN_DELETE_SELF | IN.IN_MOVE_SELF
 SHARED_MASK = 0x20000000  # IN_MASK_ADD: a second monitor widens a shared watch, never narrows it
 
 _HEADER = struct.Struct("iIII")
-_READ_BYTES = 256 * 1024
-_LARGEST_RECORD = _HEADER.size + 256  # NAME_MAX and its terminator, padded
+READ_BYTES = 32 * 1024
+"""One read, and so what is worked on before the kernel's queue is emptied again: about 1,000 records."""
+BACKLOG_BYTES = 16 * 1024 * 1024
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
@@ -96,6 +98,8 @@ class Inotify:
             OSError: EMFILE when `fs.inotify.max_user_instances` are in use.
         """
         self.fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._backlog: deque[bytes] = deque()
+        self._backlog_bytes = 0
 
     def close(self) -> None:
         """Gives the descriptor and all its watches back."""
@@ -115,26 +119,43 @@ class Inotify:
         """Ends a watch; one that the kernel has ended already is fine."""
         _libc.inotify_rm_watch(self.fd, wd)
 
+    def take(self) -> None:
+        """Takes what is queued out of the kernel, whose queue is short (16,384 records), into memory.
+
+        Called often while records are worked on, it makes room there faster than any writer fills it. Beyond
+        `BACKLOG_BYTES` records stay in the kernel, and then it is the kernel that overflows and says so.
+        """
+        while self._backlog_bytes < BACKLOG_BYTES:
+            try:
+                buffer = os.read(self.fd, READ_BYTES)
+            except BlockingIOError:
+                return
+            self._backlog.append(buffer)
+            self._backlog_bytes += len(buffer)
+
+    @property
+    def behind(self) -> bool:
+        """Whether records that were taken wait to be read."""
+        return bool(self._backlog)
+
     def read(self) -> Batch | None:
-        """What is queued now, at most a buffer full; None if nothing is. Does not block."""
-        buffer = self._read()
-        if buffer is None:
+        """The next records, at most a buffer full; None if nothing is queued. Does not block."""
+        self.take()
+        if not self._backlog:
             return None
         batch = Batch()
-        batch.drained = len(buffer) < _READ_BYTES - _LARGEST_RECORD
-        if batch.parse(buffer):
-            # The halves of a rename are queued back to back: if a read fell between them, the second is there now.
-            rest = self._read()
-            if rest is not None:
-                batch.parse(rest)
-                batch.drained = len(rest) < _READ_BYTES - _LARGEST_RECORD
+        if batch.parse(self._next()):
+            # The halves of a rename are queued back to back: if a buffer ended between them, the second is there.
+            self.take()
+            if self._backlog:
+                batch.parse(self._next())
+        batch.drained = not self._backlog
         return batch
 
-    def _read(self) -> bytes | None:
-        try:
-            return os.read(self.fd, _READ_BYTES)
-        except BlockingIOError:
-            return None
+    def _next(self) -> bytes:
+        buffer = self._backlog.popleft()
+        self._backlog_bytes -= len(buffer)
+        return buffer
 
 
 def _checked(result: int) -> int:

@@ -49,6 +49,7 @@ class Reader(EventEmitter):
         self._on_died = on_died
         self._epoll = select.epoll()
         self._sources: dict[int, Source] = {}
+        self._behind: set[int] = set()
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -103,13 +104,23 @@ class Reader(EventEmitter):
 
     def queue_events(self, timeout: float) -> None:
         """One round: waits, reads what is ready, runs what was handed over and what is due."""
-        for fd, _ in self._epoll.poll(self._patience(timeout)):
-            if fd == self._wake:
-                os.eventfd_read(self._wake)
-                self._run_calls()
-            elif (source := self._sources.get(fd)) is not None:
-                source.read(time.monotonic())
+        ready = [fd for fd, _ in self._epoll.poll(self._patience(timeout))]
+        if self._wake in ready:
+            os.eventfd_read(self._wake)
+            self._run_calls()
+        for fd in ready:
+            if fd in self._sources:
+                self._sources[fd].take()
+                self._behind.add(fd)
+        for fd in list(self._behind):
+            self._read_once(fd)
         self._tick()
+
+    def _read_once(self, fd: int) -> None:
+        """One buffer of each descriptor in turn, so that a busy one delays the others little."""
+        source = self._sources.get(fd)
+        if source is None or not source.read(time.monotonic()) or not source.behind:
+            self._behind.discard(fd)
 
     def on_thread_stop(self) -> None:
         """Ends a wait at once."""
@@ -128,6 +139,8 @@ class Reader(EventEmitter):
     def _patience(self, longest: float) -> float:
         while self._agenda and self._scheduled.get(self._agenda[0][2]) != self._agenda[0][0]:
             heapq.heappop(self._agenda)
+        if self._behind:
+            return 0.0
         if not self._agenda:
             return longest
         return min(longest, max(0.0, self._agenda[0][0] - time.monotonic()))
