@@ -1,0 +1,1 @@
+"""The control plane: requests in, and the service put together."""

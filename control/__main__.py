@@ -1,0 +1,7 @@
+"""`python -m control` is `fsherald`."""
+
+from __future__ import annotations
+
+from control.cli import main
+
+main()
