@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from control import rendering
-from control.cli_options import AmqpUrl, AsJson, ExitCode, Namespace, ReplyTimeout, endpoint, results
+from control.cli_options import (
+    AmqpUrl,
+    AsJson,
+    ExitCode,
+    Namespace,
+    ReplyTimeout,
+    endpoint,
+    notices,
+    results,
+)
+from control.copying import BLOCK_BYTES, IN_FLIGHT, SMALLEST_BLOCK_BYTES, CopyError, FileCopy
 from schemas import rpc
 
 app = typer.Typer(no_args_is_help=True, help="Ask a server about files below its roots, and read them.")
@@ -97,6 +118,34 @@ def read(
 
 
 @app.command()
+def cp(
+    path: FilePath,
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="Where to, here: a file, or a directory to put it in.")
+    ] = Path(),
+    *,
+    block_bytes: Annotated[
+        int, typer.Option(min=SMALLEST_BLOCK_BYTES, metavar="BYTES", help="How much to ask for at a time.")
+    ] = BLOCK_BYTES,
+    in_flight: Annotated[
+        int, typer.Option(min=1, max=64, metavar="N", help="How many blocks to ask for at once.")
+    ] = IN_FLIGHT,
+    amqp_url: AmqpUrl = None,
+    namespace: Namespace = None,
+    reply_timeout: ReplyTimeout = 600.0,
+) -> None:
+    """Copy a file from the server to here: one version of it, checked by SHA-1; run again, it goes on where it was."""
+    with endpoint(amqp_url, namespace, reply_timeout).files() as server, copy_progress(path) as progress:
+        copy = FileCopy(server, path, target, block_bytes=block_bytes, in_flight=in_flight, progress=progress)
+        try:
+            written = copy.run()
+        except OSError as exc:
+            message = f"{rendering.printable(str(exc.filename or target))} cannot be written: {exc.strerror}"
+            raise CopyError(message) from exc
+    typer.echo(rendering.printable(str(written)))
+
+
+@app.command()
 def exists(
     path: FilePath,
     *,
@@ -110,3 +159,15 @@ def exists(
     typer.echo("true" if there else "false")
     if not there:
         raise typer.Exit(ExitCode.NO)
+
+
+@contextmanager
+def copy_progress(path: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while a copy runs, nothing if stderr is not a terminal."""
+    console = notices()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(rendering.printable(path.rpartition("/")[2]), total=None)
+        yield lambda done, size: bar.update(task, completed=done, total=size)

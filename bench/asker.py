@@ -1,0 +1,48 @@
+"""The client of the request comparisons: pika, direct reply-to, a fixed number of requests in flight."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pika
+
+
+class Asker:
+    """Asks one queue the same thing many times; used for every competitor alike."""
+
+    def __init__(self, url: str, queue: str, body: bytes, headers: dict[str, Any] | None = None) -> None:
+        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self._channel = self._connection.channel()
+        self._queue = queue
+        self._body = body
+        self._properties = pika.BasicProperties(reply_to="amq.rabbitmq.reply-to", headers=headers)
+        self._channel.basic_consume("amq.rabbitmq.reply-to", self._on_reply, auto_ack=True)
+        self._asked: list[float] = []
+        self._seconds: list[float] = []
+        self._wanted = 0
+        self.last_reply = b""
+
+    def ask(self, count: int, in_flight: int) -> tuple[list[float], float]:
+        """Asks `count` times; returns the seconds that each took, sorted, and the seconds of all together."""
+        self._asked, self._seconds, self._wanted = [], [], count
+        began = time.perf_counter()
+        for _ in range(min(in_flight, count)):
+            self._send()
+        while len(self._seconds) < count:
+            self._connection.process_data_events(time_limit=10)
+        return sorted(self._seconds), time.perf_counter() - began
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _send(self) -> None:
+        self._properties.correlation_id = str(len(self._asked))
+        self._asked.append(time.perf_counter())
+        self._channel.basic_publish("", self._queue, self._body, self._properties)
+
+    def _on_reply(self, _channel: Any, _method: Any, properties: Any, body: bytes) -> None:
+        self._seconds.append(time.perf_counter() - self._asked[int(properties.correlation_id)])
+        self.last_reply = body
+        if len(self._asked) < self._wanted:
+            self._send()

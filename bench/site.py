@@ -1,0 +1,100 @@
+"""What a comparison runs on: a broker, the service as a process of its own, and other processes beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from control.embedded import EmbeddedBroker
+from tests.waiting import eventually
+
+
+@dataclass
+class Site:
+    """A broker and a root on tmpfs, where the disk is not what is measured."""
+
+    url: str
+    base: Path
+    root: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def spawn(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """A process that is ended with the site; its output goes to a file in `base`."""
+        with (self.base / f"log{len(self.processes)}.txt").open("wb") as log:
+            process = subprocess.Popen(
+                command, env={**os.environ, **(env or {})}, stdout=log, stderr=subprocess.STDOUT
+            )
+        self.processes.append(process)
+        return process
+
+    def serve(self, namespace: str = "fsherald", **settings: str) -> subprocess.Popen[bytes]:
+        """The service, ready for requests."""
+        port = 20_000 + os.getpid() % 10_000 + len(self.processes)
+        env = {
+            "FSHERALD_AMQP_URL": self.url,
+            "FSHERALD_NAMESPACE": namespace,
+            "FSHERALD_ROOTS": str(self.root),
+            "FSHERALD_STATE_DIR": str(self.base / f"state-{namespace}"),
+            "FSHERALD_HTTP": f"127.0.0.1:{port}",
+            **settings,
+        }
+        process = self.spawn(sys.executable, "-m", "control", "serve", env=env)
+        eventually(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), seconds=60)
+        return process
+
+    def close(self) -> None:
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def site() -> Iterator[Site]:
+    """A site of its own, gone afterwards."""
+    with ExitStack() as stack:
+        shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        base = Path(tempfile.mkdtemp(prefix="fsherald-bench-", dir=shm))
+        stack.callback(shutil.rmtree, base, ignore_errors=True)
+        url = os.environ.get("FSHERALD_BENCH_AMQP_URL")
+        if url is None:
+            url = stack.enter_context(EmbeddedBroker(base / "broker", say=print)).url
+        root = base / "root"
+        root.mkdir()
+        made = Site(url, base, root)
+        stack.callback(made.close)
+        yield made
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """The largest resident set of a process so far."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
