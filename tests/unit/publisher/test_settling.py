@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_a_close_with_another_writer_is_looked_at_again_ever_less_often(settler:
         assert at is not None
         times.append(at)
         assert due(settler, at) == []
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert times[0] == 10.0 + settling.RECHECK_FIRST_SECONDS
     assert pauses == sorted(pauses)
     assert pauses[-1] == pytest.approx(settling.RECHECK_LAST_SECONDS)

@@ -1,0 +1,130 @@
+"""FileServer: the operations of the contract, confined to the roots. All of them only read, any number at a time."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from typing import TYPE_CHECKING
+
+from control.content import Content
+from control.directory import list_names, list_stats
+from control.dispatcher import Aside, Octets
+from control.file_look import look
+from schemas.errors import LimitExceededError, NotADirectoryFSError, NotFoundError
+from schemas.files import ReadResult, VersionedFileStats, make_version
+from schemas.topology import HEADER_VERSION
+
+if TYPE_CHECKING:
+    from control.dispatcher import Caller, Handler
+    from publisher.roots import Roots
+    from schemas.files import FileDigest, FileStats
+    from schemas.methods import DirectoryParams, FileParams, ReadBlockParams, VersionedFileParams
+
+READ_LIMIT_BYTES = 4 << 20
+ASIDE_FROM_BYTES = 8 << 20
+"""Files from this size on are digested aside."""
+ASIDE_LIMIT = 64
+
+
+class FileServer:
+    """Serves the queries; what it raises is the contract's error."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        *,
+        stopping: threading.Event | None = None,
+        read_limit_bytes: int = READ_LIMIT_BYTES,
+        aside_limit: int = ASIDE_LIMIT,
+        aside_from_bytes: int = ASIDE_FROM_BYTES,
+    ) -> None:
+        """Serves what is inside the roots.
+
+        Args:
+            roots: Nothing outside them is ever touched.
+            stopping: Ends digests that are under way.
+            read_limit_bytes: The largest block of readBlock.
+            aside_limit: Digests of large files that may be under way or waiting.
+            aside_from_bytes: What a large file is.
+        """
+        self._roots = roots
+        self._content = Content(roots, stopping or threading.Event())
+        self._read_limit_bytes = read_limit_bytes
+        self._aside_from_bytes = aside_from_bytes
+        self._aside_limit = aside_limit
+        self._aside_room = threading.BoundedSemaphore(aside_limit)
+
+    def handlers(self) -> dict[str, Handler]:
+        """The methods by name."""
+        return {
+            "getDirectory": self.get_directory,
+            "getBulkDirectory": self.get_bulk_directory,
+            "fileExists": self.file_exists,
+            "isDir": self.is_dir,
+            "isFile": self.is_file,
+            "getBaseName": lambda params, _: look(self._roots, params.file_id).base_name,
+            "getSize": lambda params, _: look(self._roots, params.file_id).status.st_size,
+            "getOwner": lambda params, _: look(self._roots, params.file_id).owner,
+            "getATime": lambda params, _: look(self._roots, params.file_id).status.st_atime,
+            "getCTime": lambda params, _: look(self._roots, params.file_id).status.st_ctime,
+            "getMTime": lambda params, _: look(self._roots, params.file_id).status.st_mtime,
+            "getStats": self.get_stats,
+            "getSHA1": self.get_sha1,
+            "readBlock": self.read_block,
+        }
+
+    def get_directory(self, params: DirectoryParams, _caller: Caller) -> list[str]:
+        """Names, sorted."""
+        return list_names(self._roots, params.abs_path, params.filter, params.limit, params.after)
+
+    def get_bulk_directory(self, params: DirectoryParams, _caller: Caller) -> list[FileStats]:
+        """Stats of the same entries."""
+        return list_stats(self._roots, params.abs_path, params.filter, params.limit, params.after)
+
+    def file_exists(self, params: FileParams, _caller: Caller) -> bool:
+        """Whether there is such an entry; a link that leads nowhere is one."""
+        try:
+            look(self._roots, params.file_id)
+        except (NotFoundError, NotADirectoryFSError):
+            return False
+        return True
+
+    def is_dir(self, params: FileParams, _caller: Caller) -> bool:
+        """Whether it is a directory or leads to one."""
+        return stat.S_ISDIR(look(self._roots, params.file_id).status.st_mode)
+
+    def is_file(self, params: FileParams, _caller: Caller) -> bool:
+        """Whether it is a regular file or leads to one."""
+        return stat.S_ISREG(look(self._roots, params.file_id).status.st_mode)
+
+    def get_stats(self, params: FileParams, _caller: Caller) -> VersionedFileStats:
+        """All of it, with the version of the content."""
+        found = look(self._roots, params.file_id)
+        return VersionedFileStats(**dict(found.stats()), version=make_version(found.status))
+
+    def get_sha1(self, params: VersionedFileParams, _caller: Caller) -> FileDigest | Aside:
+        """The SHA-1 of a file of any size; that of a large one delays no other query."""
+        path, version = params.file_id, params.version
+        if self._content.size(path, version) < self._aside_from_bytes:
+            return self._content.digest(path, version)
+        if not self._aside_room.acquire(blocking=False):
+            raise LimitExceededError(
+                f"{self._aside_limit} digests of large files are waiting; ask again later"
+            )
+        return Aside(lambda: self._digest_aside(path, version))
+
+    def _digest_aside(self, path: str, version: str | None) -> FileDigest:
+        try:
+            return self._content.digest(path, version)
+        finally:
+            self._aside_room.release()
+
+    def read_block(self, params: ReadBlockParams, caller: Caller) -> ReadResult | Octets:
+        """Bytes from the middle of a file, as they are if the client takes them so."""
+        if params.size > self._read_limit_bytes:
+            text = f"size is {params.size}, the server reads {self._read_limit_bytes} bytes at a time"
+            raise LimitExceededError(text)
+        octets, version = self._content.read(params.file_id, params.offset, params.size, params.version)
+        if caller.takes_octets:
+            return Octets(octets, {HEADER_VERSION: version})
+        return ReadResult.of(octets, version)
