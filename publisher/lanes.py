@@ -15,7 +15,7 @@ from collections import deque
 from enum import Enum
 
 FIRST_HOLD_SECONDS = 1.0
-LONGEST_HOLD_SECONDS = 15.0
+LONGEST_HOLD_SECONDS = 5.0
 
 
 class LaneState(Enum):
@@ -196,7 +196,7 @@ class Lane:
             self._probe()
 
     def hold(self, now: float) -> None:
-        """Waits, longer each time until a probe gets through: 1, 2, 4, 8, then 15 seconds."""
+        """Waits, longer each time until a probe gets through: 1, 2, 4, then 5 seconds."""
         self.state = LaneState.HELD
         self.held_since = now
         self.held_until = now + self._hold_seconds
