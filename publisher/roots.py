@@ -1,18 +1,19 @@
 """The allowed roots: opens a path beneath them with no gap between the check and the use.
 
-Paths are walked one component at a time with directory descriptors and O_NOFOLLOW; links are read and
-resolved here, never by the kernel, so nothing outside the roots is touched, not even to see if it exists.
+A path without links is opened in one openat2(2), which cannot leave the root. Any other is walked one component
+at a time with directory descriptors and O_NOFOLLOW; links are read and resolved here, never by the kernel, so
+nothing outside the roots is touched, not even to see if it exists.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
 from collections import deque
 from typing import TYPE_CHECKING
 
+from publisher.beneath import TAKES_A_WALK, components, openat2
 from schemas.errors import (
     IOFSError,
     NotADirectoryFSError,
@@ -114,7 +115,8 @@ class Roots:
         if not path.startswith("/") or "\0" in path:
             raise PathNotAllowedError(f"{path!r} is not an absolute path beneath the allowed roots")
         try:
-            return Opened(_Walk(self, path, follow=follow).run(), path)
+            fd = self._open_plain(path, follow=follow)
+            return Opened(_Walk(self, path, follow=follow).run() if fd is None else fd, path)
         except OSError as exc:
             raise translate(exc, path) from exc
 
@@ -122,6 +124,22 @@ class Roots:
         """The stat of `path`, of a link itself unless `follow`; errors as for `open`."""
         with self.open(path, follow=follow) as opened:
             return opened.stat()
+
+    def _open_plain(self, path: str, *, follow: bool) -> int | None:
+        """Opens a path that leads through no link in one openat2(2); None if it takes a walk to tell."""
+        root = self._root_of(path)
+        if root is None:
+            raise PathNotAllowedError(f"{path!r} is not beneath the allowed roots")
+        root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+            return openat2(root_fd, path[len(root) :].strip("/") or ".", flags)
+        except OSError as exc:
+            if exc.errno in TAKES_A_WALK:
+                return None
+            raise
+        finally:
+            os.close(root_fd)
 
     def _root_of(self, path: str) -> str | None:
         for form in self._forms:
@@ -165,7 +183,7 @@ class _Walk:
         self._leave()
         self._root = root
         self._names = []
-        self._todo = deque(_components(path[len(root) :]))
+        self._todo = deque(components(path[len(root) :]))
         self._stack = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
 
     def _step(self, name: str) -> None:
@@ -192,7 +210,7 @@ class _Walk:
             rest = "/".join(self._todo)
             self._enter(f"{target}/{rest}" if rest else target)
         else:
-            self._todo.extendleft(reversed(_components(target)))
+            self._todo.extendleft(reversed(components(target)))
 
     def _ascend(self) -> None:
         if self._names:
@@ -201,51 +219,3 @@ class _Walk:
             return
         above = os.path.dirname(os.path.realpath(self._root))
         self._enter("/".join([above.rstrip("/"), *self._todo]) or "/")
-
-
-def _components(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in {"", "."}]
-
-
-_SYS_OPENAT2 = 437
-_RESOLVE_NO_SYMLINKS_BENEATH = 0x04 | 0x08
-_LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-_LISTING_HOW = _OpenHow(_LISTING, 0, _RESOLVE_NO_SYMLINKS_BENEATH)
-
-
-def open_directory_beneath(directory_fd: int, relative: str) -> int:
-    """Opens a directory for listing, below another and through no link at all; the caller closes it.
-
-    One openat2(2) where the kernel has it and the path is short enough, else a walk with O_NOFOLLOW.
-
-    Raises:
-        OSError: ELOOP for a link on the way, else as open(2).
-    """
-    name = os.fsencode(relative or ".")
-    fd: int = _libc.syscall(
-        _SYS_OPENAT2, directory_fd, name, ctypes.byref(_LISTING_HOW), ctypes.sizeof(_LISTING_HOW)
-    )
-    if fd >= 0:
-        return fd
-    number = ctypes.get_errno()
-    if number in {errno.ENOSYS, errno.EPERM, errno.ENAMETOOLONG}:
-        return _walk_beneath(directory_fd, relative)
-    raise OSError(number, os.strerror(number))
-
-
-def _walk_beneath(directory_fd: int, relative: str) -> int:
-    fd = os.open(".", _LISTING, dir_fd=directory_fd)
-    for name in _components(relative):
-        try:
-            below = os.open(name, _LISTING | os.O_NOFOLLOW, dir_fd=fd)
-        finally:
-            os.close(fd)
-        fd = below
-    return fd

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from publisher.roots import open_directory_beneath
+from publisher.beneath import open_directory_beneath
 from publisher.watching.inotify import limit_message
 from publisher.watching.tree import UNWATCHED
 from schemas.errors import OmeroFSError

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
-from publisher.roots import open_directory_beneath
+from publisher.beneath import open_directory_beneath
 from publisher.watching.coverage import CoverageRecord
 from schemas.errors import OmeroFSError
 from schemas.events import EventInfo

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from publisher.roots import Roots, open_directory_beneath, translate
+from publisher.beneath import open_directory_beneath
+from publisher.roots import Roots, translate
 from schemas.errors import (
     IOFSError,
     NotADirectoryFSError,
@@ -18,8 +19,11 @@ from schemas.errors import (
 )
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(params=["openat2", "walk"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With the kernel's openat2, and on one that has none."""
+    if request.param == "walk":
+        monkeypatch.setattr("publisher.beneath._SYS_OPENAT2", 100_000)  # no such system call
     root = tmp_path / "root"
     (root / "d" / "e").mkdir(parents=True)
     (root / "d" / "f").write_text("inside")
@@ -139,7 +143,7 @@ def test_directories_beneath_are_opened_through_no_link(root: Path, monkeypatch:
         os.close(below)
         with pytest.raises(OSError, match=r"loop|symbolic|directory"):
             open_directory_beneath(fd, "link/e")
-        monkeypatch.setattr("publisher.roots._SYS_OPENAT2", 100_000)  # no such system call
+        monkeypatch.setattr("publisher.beneath._SYS_OPENAT2", 100_000)  # no such system call
     os.close(fd)
 
 
