@@ -48,6 +48,7 @@ class Config(BaseSettings):
         durability: What an event survives: the end of the process, or a power cut too (slower).
         outbox_limit_bytes: Events kept while the broker does not take them.
         query_workers: Queries served at a time.
+        query_seconds: How long one query may take.
         read_limit_bytes: The largest block of readBlock.
         files_queue_type: Whether queries survive the loss of a broker node.
         block_interval_seconds: How long a partial block is held at most.
@@ -77,6 +78,7 @@ class Config(BaseSettings):
     durability: Literal["process", "power"] = "process"
     outbox_limit_bytes: Annotated[int, Field(ge=_MIB)] = 1 << 30
     query_workers: Annotated[int, Field(ge=1, le=64)] = 4
+    query_seconds: Seconds = 3600.0
     read_limit_bytes: Annotated[int, Field(ge=1, le=11 * _MIB)] = 4 * _MIB
     files_queue_type: Literal["classic", "quorum"] = "classic"
     block_interval_seconds: Seconds = 0.1

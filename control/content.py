@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from publisher.roots import translate
-from schemas.errors import FileChangedError, NotAFileError, ShuttingDownError
+from schemas.errors import FileChangedError, NotAFileError
 from schemas.files import FileDigest, make_version
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
 
+    from control.deadline import Deadline
     from publisher.roots import Roots
 
 _STEP_BYTES = 1 << 20
@@ -25,10 +25,9 @@ _ATTEMPTS = 3
 class Content:
     """Reads regular files inside the roots, and opens nothing else for reading; for any thread."""
 
-    def __init__(self, roots: Roots, stopping: threading.Event) -> None:
-        """`stopping` ends a digest that is under way."""
+    def __init__(self, roots: Roots) -> None:
+        """Reads nothing outside `roots`."""
         self._roots = roots
-        self._stopping = stopping
 
     def size(self, path: str, version: str | None) -> int:
         """The size of a regular file in bytes, if it is of that version; errors as for `read`."""
@@ -52,12 +51,8 @@ class Content:
                     return octets, make_version(before)
         raise FileChangedError(f"{path!r} is being written; ask again when it is done")
 
-    def digest(self, path: str, version: str | None) -> FileDigest:
-        """The SHA-1 of the whole file; blocks for as long as reading it takes. Errors as for `read`.
-
-        Raises:
-            ShuttingDownError: The service stops.
-        """
+    def digest(self, path: str, version: str | None, deadline: Deadline) -> FileDigest:
+        """The SHA-1 of the whole file; blocks for as long as reading it takes. Errors as for `read` and `deadline`."""
         with self._opened(path) as fd:
             before = _checked(fd, path, version)
             sha1 = hashlib.sha1(usedforsecurity=False)
@@ -67,8 +62,7 @@ class Content:
             while left >= 0 and (count := os.readv(fd, [buffer])):
                 sha1.update(buffer[:count])
                 left -= count
-                if self._stopping.is_set():
-                    raise ShuttingDownError(f"the server stops; the SHA-1 of {path!r} was not finished")
+                deadline.check(f"the SHA-1 of {path!r}")
             _checked(fd, path, make_version(before))
         return FileDigest(sha1=sha1.hexdigest(), version=make_version(before))
 

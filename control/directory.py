@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import heapq
+import itertools
 import os
 import re
 import stat
@@ -18,10 +19,13 @@ from schemas.files import FileStats, FileType
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from control.deadline import Deadline
     from publisher.roots import Roots
 
-NAMES_LIMIT = 1_000_000
-STATS_LIMIT = 100_000
+NAMES_LIMIT = 250_000
+STATS_LIMIT = 50_000
+"""What one reply lists at most: it has to fit into a message, and into memory."""
+_CHECK_EVERY = 1024
 FILTER_LIMIT = 4096
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,7 +43,9 @@ def selects(pattern: str) -> Callable[[str], bool]:
     return lambda name: (shows_dots or not name.startswith(".")) and matches(name) is not None
 
 
-def list_names(roots: Roots, path: str, pattern: str, limit: int | None, after: str | None) -> list[str]:
+def list_names(
+    roots: Roots, path: str, pattern: str, limit: int | None, after: str | None, deadline: Deadline
+) -> list[str]:
     """The names in a directory, a directory's own with a slash at the end.
 
     Args:
@@ -48,27 +54,30 @@ def list_names(roots: Roots, path: str, pattern: str, limit: int | None, after: 
         pattern: See `selects`.
         limit: Names at most.
         after: The last name of the page before.
+        deadline: When to give up.
 
     Raises:
         OmeroFSError: The directory cannot be listed, or has too many names for one reply.
     """
     with _opened(roots, path) as fd:
-        page = _page(_entries(fd, pattern, after), limit, NAMES_LIMIT, path)
+        entries = _entries(fd, pattern, after, deadline, path)
+        page = _page(entries, limit, NAMES_LIMIT, path)
     return [name + "/" if is_dir else name for name, is_dir in page]
 
 
 def list_stats(
-    roots: Roots, path: str, pattern: str, limit: int | None, after: str | None
+    roots: Roots, path: str, pattern: str, limit: int | None, after: str | None, deadline: Deadline
 ) -> list[FileStats]:
     """The same selection with the stats of each entry; one that goes meanwhile is left out."""
-    if limit is not None and limit > STATS_LIMIT:
-        limit = STATS_LIMIT
+    limit = None if limit is None else min(limit, STATS_LIMIT)
     with _opened(roots, path) as fd:
-        page = _page(_entries(fd, pattern, after), None if limit is None else NAMES_LIMIT, NAMES_LIMIT, path)
-        if limit is None and len(page) > STATS_LIMIT:
-            raise _too_many(path, STATS_LIMIT)
+        entries = _entries(fd, pattern, after, deadline, path)
+        # Twice as many names as asked for: some may be gone when they are looked at, and a page is to be full.
+        page = _page(entries, None if limit is None else 2 * limit, STATS_LIMIT, path)
         found: list[FileStats] = []
-        for name, _ in page:
+        for index, (name, _) in enumerate(page):
+            if index % _CHECK_EVERY == 0:
+                deadline.check(f"the listing of {path!r}")
             stats = _stats_of(roots, path, fd, name)
             if stats is not None:
                 found.append(stats)
@@ -91,11 +100,15 @@ def _opened(roots: Roots, path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _entries(fd: int, pattern: str, after: str | None) -> Iterator[tuple[str, bool]]:
+def _entries(
+    fd: int, pattern: str, after: str | None, deadline: Deadline, path: str
+) -> Iterator[tuple[str, bool]]:
     selected = selects(pattern)
     last = None if after is None else after.removesuffix("/")
     with os.scandir(fd) as entries:
-        for entry in entries:
+        for index, entry in enumerate(entries):
+            if index % _CHECK_EVERY == 0:
+                deadline.check(f"the listing of {path!r}")
             if selected(entry.name) and (last is None or entry.name > last):
                 yield entry.name, entry.is_dir(follow_symlinks=False)
 
@@ -103,13 +116,12 @@ def _entries(fd: int, pattern: str, after: str | None) -> Iterator[tuple[str, bo
 def _page(
     entries: Iterator[tuple[str, bool]], limit: int | None, most: int, path: str
 ) -> list[tuple[str, bool]]:
-    if limit is not None and limit <= most:
-        return heapq.nsmallest(limit, entries)
-    names: list[tuple[str, bool]] = []
-    for entry in entries:
-        if len(names) == most:
-            raise _too_many(path, most)
-        names.append(entry)
+    """The first `limit` entries in order, or all of them if there are not more than `most`."""
+    if limit is not None:
+        return heapq.nsmallest(min(limit, 2 * most), entries)
+    names = list(itertools.islice(entries, most + 1))
+    if len(names) > most:
+        raise _too_many(path, most)
     return sorted(names)
 
 

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from control.content import Content
+from control.deadline import Deadline
 from control.directory import list_names, list_stats
 from control.dispatcher import Aside, Octets
 from control.file_look import look
@@ -24,6 +25,7 @@ READ_LIMIT_BYTES = 4 << 20
 ASIDE_FROM_BYTES = 8 << 20
 """Files from this size on are digested aside."""
 ASIDE_LIMIT = 64
+QUERY_SECONDS = 3600.0
 
 
 class FileServer:
@@ -37,18 +39,22 @@ class FileServer:
         read_limit_bytes: int = READ_LIMIT_BYTES,
         aside_limit: int = ASIDE_LIMIT,
         aside_from_bytes: int = ASIDE_FROM_BYTES,
+        query_seconds: float = QUERY_SECONDS,
     ) -> None:
         """Serves what is inside the roots.
 
         Args:
             roots: Nothing outside them is ever touched.
-            stopping: Ends digests that are under way.
+            stopping: Ends digests and listings that are under way.
             read_limit_bytes: The largest block of readBlock.
             aside_limit: Digests of large files that may be under way or waiting.
             aside_from_bytes: What a large file is.
+            query_seconds: How long a digest or a listing may take.
         """
         self._roots = roots
-        self._content = Content(roots, stopping or threading.Event())
+        self._content = Content(roots)
+        self._stopping = stopping or threading.Event()
+        self._query_seconds = query_seconds
         self._read_limit_bytes = read_limit_bytes
         self._aside_from_bytes = aside_from_bytes
         self._aside_limit = aside_limit
@@ -75,11 +81,15 @@ class FileServer:
 
     def get_directory(self, params: DirectoryParams, _caller: Caller) -> list[str]:
         """Names, sorted."""
-        return list_names(self._roots, params.abs_path, params.filter, params.limit, params.after)
+        return list_names(
+            self._roots, params.abs_path, params.filter, params.limit, params.after, self._deadline()
+        )
 
     def get_bulk_directory(self, params: DirectoryParams, _caller: Caller) -> list[FileStats]:
         """Stats of the same entries."""
-        return list_stats(self._roots, params.abs_path, params.filter, params.limit, params.after)
+        return list_stats(
+            self._roots, params.abs_path, params.filter, params.limit, params.after, self._deadline()
+        )
 
     def file_exists(self, params: FileParams, _caller: Caller) -> bool:
         """Whether there is such an entry; a link that leads nowhere is one."""
@@ -106,16 +116,19 @@ class FileServer:
         """The SHA-1 of a file of any size; that of a large one delays no other query."""
         path, version = params.file_id, params.version
         if self._content.size(path, version) < self._aside_from_bytes:
-            return self._content.digest(path, version)
+            return self._content.digest(path, version, self._deadline())
         if not self._aside_room.acquire(blocking=False):
             raise LimitExceededError(
                 f"{self._aside_limit} digests of large files are waiting; ask again later"
             )
         return Aside(lambda: self._digest_aside(path, version))
 
+    def _deadline(self) -> Deadline:
+        return Deadline(self._query_seconds, self._stopping)
+
     def _digest_aside(self, path: str, version: str | None) -> FileDigest:
         try:
-            return self._content.digest(path, version)
+            return self._content.digest(path, version, self._deadline())
         finally:
             self._aside_room.release()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from control.consumer import Consumer, tolerate_any_headers
-from control.replies import Replies
+from control.replies import BUDGET_BYTES, Replies
 from control.request_queue import RequestQueue
 from control.workers import Workers
 from publisher.amqp import AmqpConnection
@@ -40,6 +40,7 @@ class IntakeSettings:
 
     query_workers: int = 4
     files_queue_type: Literal["classic", "quorum"] = "classic"
+    reply_budget_bytes: int = BUDGET_BYTES
 
 
 class Intake:
@@ -69,7 +70,7 @@ class Intake:
         """
         tolerate_any_headers()
         self._dead_letter = topology.dead_letter
-        self.replies = Replies(amqp, on_died=on_died)
+        self.replies = Replies(amqp, on_died=on_died, budget_bytes=settings.reply_budget_bytes)
         self._connection = AmqpConnection(
             replace(amqp, connection_name=f"{amqp.connection_name} requests"),
             on_open=self._on_open,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 import structlog
 
+from control.budget import Budget
 from control.reply_flight import Fate, Outgoing, ReplyFlight
 from publisher.amqp import AmqpConnection
 
@@ -30,6 +31,8 @@ _DIGESTION = frozenset({501, 502, 503, 504, 505, 540, 541})
 _CODE = re.compile(r"\((\d{3})\)$")
 _TOO_LARGE = re.compile(r"message size (\d+)")
 _RETRY_SECONDS = 5.0
+LARGE_BYTES = 64 << 10
+BUDGET_BYTES = 32 << 20
 
 _log = structlog.get_logger()
 
@@ -37,8 +40,21 @@ _log = structlog.get_logger()
 class Replies:
     """Sends replies with confirms; `send` may be called from any thread, everything else is done on its own."""
 
-    def __init__(self, settings: AmqpSettings, *, on_died: Callable[[BaseException], None]) -> None:
-        """Connects to nothing yet; `on_died` is told if the thread ends by an exception."""
+    def __init__(
+        self,
+        settings: AmqpSettings,
+        *,
+        on_died: Callable[[BaseException], None],
+        budget_bytes: int = BUDGET_BYTES,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            settings: The broker.
+            on_died: Told if the thread ends by an exception.
+            budget_bytes: Of large replies that may be on their way at a time; who sends another one waits.
+        """
+        self._budget = Budget(budget_bytes)
         self._connection = AmqpConnection(
             replace(settings, connection_name=f"{settings.connection_name} replies"),
             on_open=lambda _connection: self._open_channel(),
@@ -69,6 +85,7 @@ class Replies:
     def stop(self) -> None:
         """Closes; replies that are not confirmed by now are not waited for."""
         self._stopping.set()
+        self._budget.close()
         self._connection.stop()
 
     def join(self, timeout: float) -> bool:
@@ -76,7 +93,14 @@ class Replies:
         return self._connection.join(timeout)
 
     def send(self, reply: Outgoing) -> None:
-        """Sends a reply as soon as there is a connection; `reply.on_done` tells when that is settled."""
+        """Sends a reply as soon as there is a connection; `reply.on_done` tells when that is settled.
+
+        Blocks while the budget of large replies is used up; a small one never waits.
+        """
+        size = len(reply.body)
+        if size >= LARGE_BYTES:
+            self._budget.take(size)
+            reply = reply.with_callback(lambda: self._budget.give_back(size))
 
         def add() -> None:
             self._flight.add(reply)

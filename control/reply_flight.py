@@ -52,6 +52,15 @@ class Outgoing:
         address = self.address.encode() if isinstance(self.address, str) else self.address
         self.is_direct = self.is_suspect = address.startswith(DIRECT_REPLY_PREFIX.encode())
 
+    def with_callback(self, first: Callable[[], None]) -> Outgoing:
+        """The same, with `first` called before it is told of its fate."""
+
+        def done(fate: Fate) -> None:
+            first()
+            self.on_done(fate)
+
+        return Outgoing(self.address, self.body, self.properties, done)
+
 
 class ReplyFlight:
     """Replies waiting and on their way over one channel; for one thread. How many there may be is up to the senders."""

@@ -13,15 +13,6 @@ if TYPE_CHECKING:
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
-def ignore_lease_signals() -> None:
-    """Ignores SIGIO, by which the kernel tells of a lease that somebody wants broken, and which would end the process.
-
-    No effect but on the main thread, where alone Python lets it be set.
-    """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGIO, signal.SIG_IGN)
-
-
 @contextmanager
 def ending_signals(on_first: Callable[[], None], on_next: Callable[[], None]) -> Iterator[None]:
     """Has `on_first` called at the first SIGTERM or SIGINT, `on_next` at every further one. Main thread only.
