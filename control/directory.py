@@ -131,21 +131,26 @@ def _too_many(path: str, most: int) -> LimitExceededError:
 
 def _stats_of(roots: Roots, path: str, directory_fd: int, name: str) -> FileStats | None:
     try:
-        fd = os.open(name, _ENTRY, dir_fd=directory_fd)
+        status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            return _directory_stats(directory_fd, name)
     except FileNotFoundError:
         return None
     except OSError:
         return unknown_stats(name)
-    try:
-        status = os.fstat(fd)
-        kind = file_type(fd, status)
-    except OSError:
-        return unknown_stats(name)
-    finally:
-        os.close(fd)
+    kind = file_type(directory_fd, status)
     if kind is FileType.LINK:
         try:
             status = roots.stat(f"{path.rstrip('/')}/{name}", follow=True)
         except OmeroFSError:
             pass  # it leads nowhere, or where nobody may look: then it is the link that is described
     return file_stats(name, kind, status)
+
+
+def _directory_stats(parent_fd: int, name: str) -> FileStats:
+    fd = os.open(name, _ENTRY, dir_fd=parent_fd)
+    try:
+        status = os.fstat(fd)
+        return file_stats(name, file_type(fd, status), status)
+    finally:
+        os.close(fd)

@@ -48,6 +48,8 @@ class WireEnum(StrEnum):
         Raises:
             ValueError: it stands for none; the message lists those there are.
         """
+        if isinstance(value, cls):
+            return value
         members = list(cls)
         if isinstance(value, str):
             for member in members:

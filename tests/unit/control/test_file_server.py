@@ -432,16 +432,16 @@ def test_an_entry_that_vanishes_is_left_out(root: Path, ask: Ask, monkeypatch: p
     """Between the listing and the look; one that cannot be looked at is Unknown."""
     for name in ("a", "b", "c"):
         (root / name).touch()
-    opened = os.open
+    looked = os.stat
 
-    def losing(path: Any, *args: Any, **more: Any) -> int:
+    def losing(path: Any, *args: Any, **more: Any) -> os.stat_result:
         if path == "b" and "dir_fd" in more:
             raise FileNotFoundError(2, "gone", path)
         if path == "c" and "dir_fd" in more:
             raise PermissionError(13, "no", path)
-        return opened(path, *args, **more)
+        return looked(path, *args, **more)
 
-    monkeypatch.setattr(directory.os, "open", losing)
+    monkeypatch.setattr(directory.os, "stat", losing)
     assert [(stats.base_name, stats.type.value) for stats in ask("getBulkDirectory", root)] == [
         ("a", "File"),
         ("c", "Unknown"),
