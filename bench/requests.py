@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.asker import Asker
@@ -28,7 +29,7 @@ def main() -> str:
     with site() as place:
         service = place.serve(FSHERALD_READ_LIMIT_BYTES=str(4 * MIB))
         place.spawn(sys.executable, "-m", "bench.echo", place.url, "bench.echo")
-        rows = [*small_queries(place), *blocks(place), digest(place), listing(place)]
+        rows = [*small_queries(place), *blocks(place), digest(place), listing(place), *beside(place)]
         used = resident_bytes(service.pid) / MIB
         rows.append(["memory of the service at its largest", f"{used:.0f} MiB", "-", "-", "bounded"])
     return markdown(["what", "fsherald", "instead", "ratio", "goal"], rows)
@@ -105,6 +106,37 @@ def listing(place: Site) -> list[str]:
     seconds = [_median([row[side] for row in times]) * 1e3 for side in (0, 1)]
     what = "getBulkDirectory of 10,000 entries against scandir, stat, JSON"
     return _row(what, "{:.0f} ms", seconds, seconds[0] / seconds[1], "<= 2")
+
+
+def beside(place: Site) -> list[list[str]]:
+    """A small query while something large is under way: a page of a million entries, a SHA-1 of 4 GiB."""
+    many = place.root / "million"
+    many.mkdir()
+    for number in range(1_000_000):
+        os.close(os.open(f"{many}/{number}", os.O_CREAT | os.O_WRONLY))
+    large = place.root / "sparse"
+    large.touch()
+    os.truncate(large, 4096 * MIB)
+    small = Asker(place.url, "fsherald.files", _request("getSize", fileId=str(large)))
+    idle = _median(small.ask(300, 1)[0]) * 1e3
+    rows = []
+    for what, request in (
+        ("a million entries are listed", _request("getDirectory", absPath=str(many), filter="", limit=100)),
+        ("4 GiB are digested", _request("getSHA1", fileId=str(large))),
+    ):
+        with ThreadPoolExecutor(1) as pool:
+            other = Asker(place.url, "fsherald.files", request)
+            under_way = pool.submit(other.ask, 1, 1)
+            times: list[float] = []
+            while not under_way.done():
+                times += small.ask(10, 1)[0]
+            other.close()
+        busy = _median(times) * 1e3
+        rows.append(
+            _row(f"small query, p50, while {what}", "{:.2f} ms", [busy, idle], busy / idle, "no stall")
+        )
+    small.close()
+    return rows
 
 
 def in_one_process(directory: Path) -> str:
