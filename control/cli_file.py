@@ -74,13 +74,13 @@ def ls(
     """List a directory; the name of a directory in it ends in `/`."""
     with endpoint(amqp_url, namespace, reply_timeout).files() as server:
         if long:
-            entries = server.get_bulk_directory(path, pattern)
+            entries = list(server.entries(path, pattern))
             if as_json:
                 typer.echo(rendering.as_json(json.loads(rpc.dumps(entries))))
             else:
                 results().print(rendering.stats_table(entries))
             return
-        names = server.get_directory(path, pattern)
+        names = list(server.names(path, pattern))
     if as_json:
         typer.echo(rendering.as_json(names))
     else:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileServerClient"]
 
+_PAGE = 10_000
+
 _BOOL = TypeAdapter(bool)
 _FLOAT = TypeAdapter(float)
 _INT = TypeAdapter(int)
@@ -64,6 +66,20 @@ class FileServerClient(ServerClient):
         return parsed(
             _STATS_LIST, self.rpc.call("getBulkDirectory", **_listing(abs_path, filter, limit, after))
         )
+
+    def names(self, abs_path: str, filter: str = "") -> Iterator[str]:
+        """Every name that `get_directory` would list, however many there are, asked for page by page."""
+        after: str | None = None
+        while page := self.get_directory(abs_path, filter, limit=_PAGE, after=after):
+            yield from page
+            after = page[-1]
+
+    def entries(self, abs_path: str, filter: str = "") -> Iterator[FileStats]:
+        """Every entry that `get_bulk_directory` would list, however many there are, asked for page by page."""
+        after: str | None = None
+        while page := self.get_bulk_directory(abs_path, filter, limit=_PAGE, after=after):
+            yield from page
+            after = page[-1].base_name
 
     def file_exists(self, file_id: str) -> bool:
         """Whether there is anything of that name."""

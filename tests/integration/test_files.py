@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from control.client import FileServerClient
+from control.copying import FileCopy
+from schemas.errors import NotFoundError
 from tests.integration.live import serving
 from tests.integration.raw_client import RawClient, request
 
@@ -139,3 +142,28 @@ def test_digests_of_large_files_delay_no_other_query(client: RawClient, root: Pa
     assert not any(properties.correlation_id == "large-9" for properties, _ in client.replies)
     for number in range(10):
         assert "sha1" in json.loads(client.reply(f"large-{number}", seconds=60)[1])["result"]
+
+
+def test_a_large_directory_is_listed_in_pages(amqp_url: str, root: Path, tmp_path: Path) -> None:
+    """Names and stats of more entries than one page holds, each once, in order."""
+    with serving(amqp_url, root, tmp_path / "state"), FileServerClient(amqp_url) as files:
+        for number in range(10_050):
+            (root / f"{number:05}").touch()
+        expected = [f"{number:05}" for number in range(10_050)]
+        assert list(files.names(str(root))) == expected
+        assert [stats.base_name for stats in files.entries(str(root))] == expected
+
+
+def test_a_file_is_copied_over_the_broker(amqp_url: str, root: Path, tmp_path: Path) -> None:
+    """Whole, checked, with several blocks on their way; taken up again after a break."""
+    content = os.urandom(5_000_000)
+    with (
+        serving(amqp_url, root, tmp_path / "state", read_limit_bytes=100_000),
+        FileServerClient(amqp_url) as files,
+    ):
+        (root / "large").write_bytes(content)
+        copied = FileCopy(files, str(root / "large"), tmp_path / "copy").run()
+        assert copied.read_bytes() == content
+        with pytest.raises(NotFoundError):
+            FileCopy(files, str(root / "missing"), tmp_path / "copy").run()
+        assert copied.read_bytes() == content

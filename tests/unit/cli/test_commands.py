@@ -94,10 +94,10 @@ class FakeFileServer:
     def file_exists(self, file_id: str) -> bool:
         return file_id == "/data/a"
 
-    def get_directory(self, abs_path: str, filter: str) -> list[str]:
+    def names(self, abs_path: str, filter: str) -> list[str]:
         return ["a", "b\x1b[31m/"]
 
-    def get_bulk_directory(self, abs_path: str, filter: str) -> list[FileStats]:
+    def entries(self, abs_path: str, filter: str) -> list[FileStats]:
         return [self._stats("a"), self._stats("\udcff")]
 
     def _stats(self, name: str) -> FileStats:
