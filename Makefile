@@ -1,0 +1,56 @@
+# fsherald: `make run` shows it, `make test` proves it. Both set up what they need first; `make help` lists the rest.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The newest Python from 3.11 on that is there; PYTHON=... overrides.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$name"; break; }; done)
+
+.PHONY: setup run test check format bench lock clean help
+
+setup: $(READY) ## make .venv with everything that is needed, as locked
+
+# Built again when a lock changes, or what defines the command; nothing is done otherwise.
+$(READY): requirements.txt requirements-dev.txt pyproject.toml
+	@sh tools/make-venv "$(VENV)" "$(PYTHON)"
+	@touch $@
+
+run: $(READY) ## watch ./dropbox through a private broker and show its events live; Ctrl-C ends all of it
+	@$(BIN)/fsherald demo
+
+test: $(READY) ## all tests, on real brokers (a private node; RabbitMQ 4 in Docker where that is)
+	@$(BIN)/python -c 'from control.embedded import find_or_install; find_or_install(print)'
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY) ## lint, format, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict schemas publisher control
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## format the code and sort its imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## compare with what one would run instead; prints a table
+	@$(BIN)/python -m bench
+
+# Universal: one lock for every Python from 3.11 on; without the address of any index.
+COMPILE := uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links --quiet $(UPGRADE)
+lock: ## write requirements*.txt anew from pyproject.toml (needs uv; UPGRADE=--upgrade for newer versions)
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --extra dev --constraint requirements.txt -o requirements-dev.txt
+	$(COMPILE) --group build --constraint requirements-dev.txt -o requirements-build.txt
+
+clean: ## remove what was made here: .venv, caches, build output, the demo's state
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info .fsherald
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'

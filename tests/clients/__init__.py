@@ -1,0 +1,1 @@
+"""Clients that share no code with fsherald: what anyone could write from docs/protocol.md."""

@@ -1,0 +1,120 @@
+"""The running service: `fsherald serve` as a child process, driven and judged from outside."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from control.embedded import free_port
+from tests.waiting import eventually
+
+PROJECT = Path(__file__).parents[2]
+
+
+class Service:
+    """One `fsherald serve` with a state directory of its own; it can be stopped, killed and started again."""
+
+    def __init__(self, amqp_url: str, roots: list[Path], directory: Path, **settings: str) -> None:
+        self.amqp_url = amqp_url
+        self.directory = directory
+        self.http_port = free_port()
+        self.settings = {
+            "FSHERALD_AMQP_URL": amqp_url,
+            "FSHERALD_ROOTS": ":".join(str(root) for root in roots),
+            "FSHERALD_STATE_DIR": str(directory / "state"),
+            "FSHERALD_HTTP": f"127.0.0.1:{self.http_port}",
+            "FSHERALD_LOG_LEVEL": "debug",
+            "FSHERALD_LOG_FORMAT": "json",
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.wait_until_ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All that it has written, of every start."""
+        return (self.directory / "output").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start it and return at once."""
+        with (self.directory / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "control", "serve"],
+                env={**clean_environment(), **self.settings},
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_ready(self, *, seconds: float = 30.0) -> None:
+        """Return when it answers requests."""
+
+        def ready() -> bool:
+            assert self._process is not None
+            code = self._process.poll()
+            if code is not None:
+                raise RuntimeError(f"ended with code {code}:\n{self.output[-3000:]}")
+            return self.get("/readyz") == 200
+
+        try:
+            eventually(ready, seconds=seconds, every_seconds=0.05)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\n{self.output[-3000:]}") from exc
+
+    def get(self, path: str) -> int:
+        """The status of an HTTP request to it; 0 when nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def terminate(self, sent: signal.Signals = signal.SIGTERM, *, seconds: float = 30.0) -> int:
+        """Ask it to end and return its exit code."""
+        assert self._process is not None
+        self._process.send_signal(sent)
+        return self._process.wait(timeout=seconds)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Start it again after it has ended, and return when it answers."""
+        self.start()
+        self.wait_until_ready()
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without any setting of fsherald's, and with the project importable."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FSHERALD_")}
+    return {**kept, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
