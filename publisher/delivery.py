@@ -9,71 +9,35 @@ from __future__ import annotations
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 from pika.spec import Basic, BasicProperties
 
 from publisher.declarations import MonitorDeclaration, declare_events
+from publisher.holds import NOT_KEPT, STALLED, UNROUTABLE, Holds
 from publisher.lanes import Lane, LaneState
+from publisher.message import properties_of
 from publisher.window import Window
 from schemas import topology as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from pika.frame import Method
 
     from publisher.amqp import AmqpConnection, Channel, Refusal
-    from publisher.outbox import Entry
+    from publisher.backlog import Backlog
     from schemas.topology import Topology
 
 _PORTION_ENTRIES = 128
 """How many entries of one lane go out before the next lane has its turn."""
 _DECLARATIONS_AT_ONCE = 16
 _REOPEN_SECONDS = 0.5
-_TIMER_SLACK_SECONDS = 0.005
 _NOT_FOUND = 404
 _STALL_SECONDS = 5.0
-_UNROUTABLE = "no queue is bound that takes its blocks"
-_NOT_KEPT = "the broker could not keep its blocks (nack)"
-_STALLED = "the broker does not confirm its blocks; has its queue lost its quorum?"
 
 _log = structlog.get_logger()
-
-
-class Backlog(Protocol):
-    """What the relay needs of the outbox; any thread may call it."""
-
-    def pending(self, monitor_id: str, after: int, *, max_entries: int, max_bytes: int) -> list[Entry]:
-        """Entries above sequence `after`, in order, within both bounds but at least one if there is any."""
-
-    def waiting(self) -> list[str]:
-        """The monitors that have entries."""
-
-    def confirm(self, up_to: Mapping[str, int]) -> None:
-        """Forgets each monitor's entries up to and with the given sequence."""
-
-    def size(self, monitor_id: str | None = None) -> tuple[int, int]:
-        """(entries, bytes) of one monitor, or of all."""
-
-
-def properties_of(entry: Entry, app_id: str) -> BasicProperties:
-    """What a message says of its block (contract/protocol.md, "Events"): the same on every redelivery."""
-    return BasicProperties(
-        content_type=wire.CONTENT_TYPE_JSON,
-        headers={
-            wire.HEADER_SCHEMA: wire.SCHEMA_VERSION,
-            wire.HEADER_MONITOR_ID: entry.monitor_id,
-            wire.HEADER_SEQUENCE: entry.sequence,
-            wire.HEADER_EVENT_COUNT: entry.event_count,
-        },
-        delivery_mode=2,
-        message_id=wire.message_id(entry.monitor_id, entry.sequence),
-        timestamp=entry.created_at,
-        type=wire.EVENT_LIST_TYPE,
-        app_id=app_id,
-    )
 
 
 class Delivery:
@@ -97,19 +61,17 @@ class Delivery:
             outbox: Where the blocks are.
             window: How many may be in flight.
             on_round: Called with the lanes in which something changed: settled (what is confirmed is
-            forgotten by
-                then), declared, held, or cut off from the broker.
+                forgotten by then), declared, held, or cut off from the broker.
             clock: Monotonic seconds.
         """
         self.lanes: dict[str, Lane] = {}
-        self.held: frozenset[str] = frozenset()
         self.settled = self.returned = self.nacked = 0
         self._connection = connection
         self._topology = topology
         self._outbox = outbox
         self._window = window
         self._on_round = on_round
-        self._clock = clock
+        self._holds = Holds(connection, clock, self._release_and_pump)
         self._app_id = wire.app_id()
         self._channel: Channel | None = None
         self._ready: deque[Lane] = deque()
@@ -117,13 +79,16 @@ class Delivery:
         self._declaring = 0
         self._touched: set[Lane] = set()
         self._round_is_due = False
-        self._problems: dict[str, str] = {}
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The monitors whose blocks wait for a better time."""
+        return self._holds.held
 
     @property
     def problem(self) -> str | None:
         """The last thing the broker refused and has not accepted since."""
-        problems = list(self._problems.values())
-        return problems[-1] if problems else None
+        return self._holds.problem
 
     @property
     def busy(self) -> bool:
@@ -146,7 +111,7 @@ class Delivery:
             lane.more = True
             if lane.held:
                 if lane.hurry():
-                    self._await_release(lane)
+                    self._holds.await_release(lane)
             else:
                 self._queue(lane)
         self._pump()
@@ -160,14 +125,13 @@ class Delivery:
         """A monitor's exchange is there."""
         lane = self.lane(monitor_id)
         lane.declare()
-        self._problems.pop(monitor_id, None)
+        self._holds.solve(monitor_id)
         self.try_now(monitor_id)
 
     def drop(self, monitor_id: str) -> None:
         """Forgets a monitor."""
         self.lanes.pop(monitor_id, None)
-        self.held -= {monitor_id}
-        self._problems.pop(monitor_id, None)
+        self._holds.forget(monitor_id)
 
     def lane(self, monitor_id: str) -> Lane:
         """The lane of a monitor, a new one if there is none."""
@@ -210,7 +174,7 @@ class Delivery:
             lane.undeclare()
             self._queue(lane)
         for lane in culprits:
-            self._hold(lane, refusal.text)
+            self._holds.hold(lane, refusal.text)
         if refusal.code:
             _log.warning("the broker closed the publishing channel", code=refusal.code, reason=refusal.text)
             pause = 0.0 if refusal.code == _NOT_FOUND else _REOPEN_SECONDS
@@ -226,9 +190,9 @@ class Delivery:
     def _on_events_declared(self, refusal: Refusal | None) -> None:
         # Each lane declares it again with its own exchange, and is held while that is refused.
         if refusal is None:
-            self._problems.pop(self._topology.events, None)
+            self._holds.solve(self._topology.events)
         elif refusal.code:
-            self._problems[self._topology.events] = refusal.text
+            self._holds.complain(self._topology.events, refusal.text)
             _log.error("the exchange of all events cannot be declared", reason=refusal.text)
 
     # Sending.
@@ -291,10 +255,10 @@ class Delivery:
             self._ready.appendleft(self._undeclared.popleft())
         if refusal is None:
             lane.declare()
-            self._problems.pop(lane.monitor_id, None)
+            self._holds.solve(lane.monitor_id)
             self._queue(lane)
         elif refusal.code:
-            self._hold(lane, refusal.text)
+            self._holds.hold(lane, refusal.text)
         else:
             lane.undeclare()
             self._queue(lane)
@@ -310,7 +274,7 @@ class Delivery:
         monitor_id, _, sequence = str(properties.message_id).rpartition(":")
         self.returned += 1
         if (lane := self.lanes.get(monitor_id)) is not None:
-            lane.turn_back(int(sequence), _UNROUTABLE)
+            lane.turn_back(int(sequence), UNROUTABLE)
 
     def _on_settled(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
         method = frame.method
@@ -318,7 +282,7 @@ class Delivery:
         if isinstance(method, Basic.Nack):
             self.nacked += len(flights)
             for lane, sequence, _ in flights:
-                lane.turn_back(sequence, _NOT_KEPT)
+                lane.turn_back(sequence, NOT_KEPT)
         for lane, sequence, _ in flights:
             lane.confirm(sequence)
             self._touched.add(lane)
@@ -332,9 +296,9 @@ class Delivery:
         touched = self._touched
         for lane in touched:
             if came_back := lane.turn():
-                self._hold(lane, came_back)
-            elif lane.state is LaneState.FLOWING and lane.monitor_id in self.held:
-                self._flows(lane)
+                self._holds.hold(lane, came_back)
+            elif lane.state is LaneState.FLOWING and lane.monitor_id in self._holds.held:
+                self._holds.end(lane)
             self._queue(lane)
         self._pump()
         self._conclude()
@@ -361,36 +325,13 @@ class Delivery:
         for lane in self._window.lanes() if not self._connection.is_blocked else ():
             if lane.look_for_stall():
                 self._window.set_aside(lane)
-                self._note(lane, _STALLED)
+                self._holds.note(lane, STALLED)
         self._pump()
-
-    def _hold(self, lane: Lane, problem: str) -> None:
-        self._note(lane, problem)
-        lane.hold(self._clock())
-        self._await_release(lane)
-
-    def _note(self, lane: Lane, problem: str) -> None:
-        level = _log.debug if lane.problem == problem else _log.warning
-        level("blocks are held back", monitor_id=lane.monitor_id, reason=problem)
-        lane.problem = problem
-        self.held |= {lane.monitor_id}
-        if problem != _UNROUTABLE:
-            self._problems[lane.monitor_id] = problem
-
-    def _await_release(self, lane: Lane) -> None:
-        seconds = max(0.0, lane.held_until - self._clock())
-        self._connection.call_later(seconds, partial(self._release_if_due, lane))
-
-    def _release_if_due(self, lane: Lane) -> None:
-        if lane.held and self._clock() >= lane.held_until - _TIMER_SLACK_SECONDS:
-            self._release(lane)
-            self._pump()
 
     def _release(self, lane: Lane) -> None:
         lane.release()
         self._queue(lane)
 
-    def _flows(self, lane: Lane) -> None:
-        self.held -= {lane.monitor_id}
-        self._problems.pop(lane.monitor_id, None)
-        _log.info("blocks flow again", monitor_id=lane.monitor_id)
+    def _release_and_pump(self, lane: Lane) -> None:
+        self._release(lane)
+        self._pump()

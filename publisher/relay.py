@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from publisher.amqp import AmqpConnection, AmqpSettings, Refusal
 from publisher.declarations import MonitorDeclaration, delete_exchange, name_problem
-from publisher.delivery import Backlog, Delivery
+from publisher.delivery import Delivery
 from publisher.monitor_requests import MonitorRequests
 from publisher.window import Window
 from schemas.errors import MonitorFailedError
@@ -23,11 +23,12 @@ from schemas.errors import MonitorFailedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from publisher.backlog import Backlog
     from publisher.declarations import Outcome
     from publisher.lanes import Lane
     from schemas.topology import Topology
 
-__all__ = ["Backlog", "Relay", "RelayStatus"]
+__all__ = ["Relay", "RelayStatus"]
 
 REQUEST_SECONDS = 10.0
 

@@ -23,6 +23,7 @@ HOMES = {
         "publisher.amqp_settings",
         "publisher.delivery",
         "publisher.io_thread",
+        "publisher.message",
         "control.consumer",
         "control.replies",
         "control.rpc_client",

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import pytest
 
 from publisher.amqp import Refusal
-from publisher.delivery import Delivery, properties_of
+from publisher.delivery import Delivery
 from publisher.lanes import Lane
+from publisher.message import properties_of
 from publisher.window import Window
 from schemas.topology import Topology, app_id
 from tests.fakes import MemoryOutbox, ScriptedConnection

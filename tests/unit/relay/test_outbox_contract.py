@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from publisher.delivery import Backlog
+from publisher.backlog import Backlog
 from publisher.outbox import Entry, Outbox
 from publisher.store import Store
 from schemas.monitors import MonitorSpec
