@@ -101,6 +101,7 @@ class Monitor:
         self._watch: Watch | None = None
         self._filtered = 0
         self._problem: str | None = None
+        self._lost = False
 
     # Commands
 
@@ -210,13 +211,27 @@ class Monitor:
             self._watch.overflowed(now)
 
     def root_lost(self, how: str) -> None:
-        """The monitor's own directory is gone."""
-        self._problem = f"{self.spec.path_string!r} was {how}"
+        """The monitor's own directory is gone: said, and looked for until it is back."""
+        if self._watch is None or self._lost:
+            return
+        self._lost = True
+        self._watch.lose_root()
+        self._problem = f"{self.spec.path_string!r} was {how}; it is watched again when it is back"
         self._say(SystemCode.ROOT_LOST, "Root lost", time.monotonic())
+        log.error("root lost", monitor=self.id, path=self.spec.path_string, how=how)
+
+    def _look_for_root(self, now: float) -> None:
+        if self._watch is not None and self._watch.rearm(now):
+            self._lost = False
+            self._problem = None
+            self._say(SystemCode.ROOT_RESTORED, "Root restored", now)
+            log.info("root restored", monitor=self.id, path=self.spec.path_string)
 
     def tick(self, now: float) -> None:
         """Does what is due: settling, listing, the partial block, the monitor's own end."""
         if self._watch is not None:
+            if self._lost:
+                self._look_for_root(now)
             self._watch.settle(now)
             self._proceed(now)
 
@@ -250,7 +265,7 @@ class Monitor:
             return None
         if self._watch.busy:
             return now
-        retry = now + RETRY_SECONDS if self._recorder.gapped else None
+        retry = now + RETRY_SECONDS if self._recorder.gapped or self._lost else None
         times = (self._watch.due_at(), self._blocks.due_at(), self._lifetime.ends_at, retry)
         return min((at for at in times if at is not None), default=None)
 
@@ -270,6 +285,7 @@ class Monitor:
         now = time.monotonic()
         self._watch = watch
         self._problem = None
+        self._lost = False
         self.state = MonitorState.STARTED
         self._recorder.store_state(self.state)
         self._lifetime.begin(now)

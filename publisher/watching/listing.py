@@ -17,6 +17,8 @@ from publisher.watching.tree import UNWATCHED
 from schemas.errors import OmeroFSError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from publisher.filters import Filter
     from publisher.roots import Roots
     from publisher.watching.tree import Directory, Tree
@@ -72,9 +74,13 @@ class Lister:
         self._todo.append(directory)
 
     def compare_all(self) -> None:
-        """Has every watched directory listed again."""
+        """Has every directory that is, or was, watched listed again, parents first."""
+        entered = [directory for directory in self._tree.root.walk() if directory.entered]
+        self._todo = deque(dict.fromkeys([*entered, *self._todo]))
+
+    def drop(self) -> None:
+        """Nothing is to be listed any more."""
         self._todo.clear()
-        self._todo.extend(list(self._tree.by_wd.values()))
 
     def list_whole(self, *, enter: bool) -> None:
         """Watches and learns the root and, with `enter`, all below it, reporting nothing. Blocks for the walk.
@@ -87,13 +93,12 @@ class Lister:
         with self._roots.open(self._tree.root.path) as root:
             while todo:
                 directory = todo.pop()
-                fd = self._open_and_watch(root.fd, directory)
-                if fd is None:
-                    continue
                 try:
-                    self._learn(directory, fd)
-                finally:
-                    os.close(fd)
+                    self._visit(root.fd, directory, self._learn)
+                except OSError as exc:
+                    if directory is self._tree.root:
+                        raise
+                    self._refused(directory, exc)
                 if enter:
                     todo.extend(directory.directories.values())
 
@@ -108,27 +113,23 @@ class Lister:
             while self._todo and count > 0:
                 count -= 1
                 directory = self._todo.popleft()
-                if directory.attached:
-                    self._compare(root.fd, directory)
+                if not directory.attached:
+                    continue
+                try:
+                    self._visit(root.fd, directory, self._compare)
+                except OSError as exc:
+                    self._refused(directory, exc)
 
-    def _open_and_watch(self, root_fd: int, directory: Directory) -> int | None:
-        try:
-            fd = open_directory_beneath(root_fd, directory.prefix[len(self._tree.root.prefix) :])
-        except OSError as exc:
-            self._refused(directory, exc)
-            return None
+    def _visit(self, root_fd: int, directory: Directory, look: Callable[[Directory, int], None]) -> None:
+        fd = open_directory_beneath(root_fd, directory.prefix[len(self._tree.root.prefix) :])
         try:
             if directory.wd == UNWATCHED:
                 self._tree.watch(directory, fd)
-        except OSError as exc:
+            look(directory, fd)
+        finally:
             os.close(fd)
-            self._refused(directory, exc)
-            return None
-        return fd
 
     def _refused(self, directory: Directory, exc: OSError) -> None:
-        if directory is self._tree.root:
-            raise exc
         if exc.errno not in _GONE:
             self._tree.coverage.lost(directory.path, limit_message(exc))
 
@@ -143,24 +144,18 @@ class Lister:
                 elif self._filter.wants_file(path, name):
                     directory.files.add(name)
 
-    def _compare(self, root_fd: int, directory: Directory) -> None:
-        fd = self._open_and_watch(root_fd, directory)
-        if fd is None:
-            return
+    def _compare(self, directory: Directory, fd: int) -> None:
         missing_files = set(directory.files)
         missing_directories = dict(directory.directories)
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        missing_directories.pop(entry.name, None)
-                        self._see_directory(directory, entry.name)
-                    else:
-                        missing_files.discard(entry.name)
-                        self._see_file(directory, entry.name)
-        finally:
-            os.close(fd)
-        for name in missing_files:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    missing_directories.pop(entry.name, None)
+                    self._see_directory(directory, entry.name)
+                else:
+                    missing_files.discard(entry.name)
+                    self._see_file(directory, entry.name)
+        for name in sorted(missing_files):
             self._findings.missing_file(directory, name)
         for below in missing_directories.values():
             self._findings.missing_directory(below)

@@ -219,6 +219,13 @@ class PollingWatch:
     def overflowed(self, now: float) -> None:
         """There is no kernel queue."""
 
+    def lose_root(self) -> None:
+        """A root that cannot be listed is what it was."""
+
+    def rearm(self, now: float) -> bool:  # noqa: ARG002 - as every Watch is asked
+        """Every listing looks anew."""
+        return True
+
     def finish(self, now: float) -> None:
         """What the last listing showed is reported already."""
 

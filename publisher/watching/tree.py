@@ -13,18 +13,19 @@ UNWATCHED = -1
 
 
 class Directory:
-    """One known directory; `wd` is its watch, or UNWATCHED.
+    """One known directory; `wd` is its watch, or UNWATCHED; `entered` if it is, or was, watched.
 
     `files` are the names that are reported, or were there at the start: everything that is not a directory.
     """
 
-    __slots__ = ("directories", "files", "name", "parent", "prefix", "wd")
+    __slots__ = ("directories", "entered", "files", "name", "parent", "prefix", "wd")
 
     def __init__(self, path: str, name: str, parent: Directory | None) -> None:
         self.prefix = path if path.endswith("/") else f"{path}/"
         self.name = name
         self.parent = parent
         self.wd = UNWATCHED
+        self.entered = False
         self.files: set[str] = set()
         self.directories: dict[str, Directory] = {}
 
@@ -36,7 +37,12 @@ class Directory:
     @property
     def attached(self) -> bool:
         """Whether it is still part of its tree."""
-        return self.parent is None or self.parent.directories.get(self.name) is self
+        directory = self
+        while directory.parent is not None:
+            if directory.parent.directories.get(directory.name) is not directory:
+                return False
+            directory = directory.parent
+        return True
 
     def add(self, name: str) -> Directory:
         """A new directory in this one."""
@@ -104,6 +110,7 @@ class Tree:
         mask = self._mask | (self._root_mask if directory is self.root else 0)
         wd = self.watches.add(directory_fd, mask)
         directory.wd = wd
+        directory.entered = True
         self.by_wd[wd] = directory
         self.coverage.watched = len(self.by_wd)
         self.coverage.regained(directory.path)
@@ -125,8 +132,9 @@ class Tree:
             gone.parent.directories.pop(gone.name, None)
 
     def unwatch_all(self) -> None:
-        """Ends every watch."""
-        for wd in list(self.by_wd):
+        """Ends every watch; what is known stays known."""
+        for wd, directory in self.by_wd.items():
+            directory.wd = UNWATCHED
             if self.watches is not None:
                 self.watches.remove(wd)
         self.by_wd.clear()

@@ -68,6 +68,14 @@ class Watch(Protocol):
         """Is told that the kernel dropped records."""
         ...
 
+    def lose_root(self) -> None:
+        """Is told that the root is gone: watches nothing until it is back."""
+        ...
+
+    def rearm(self, now: float) -> bool:
+        """Watches again if the root is back; whether it is."""
+        ...
+
     def finish(self, now: float) -> None:
         """Reports what happened until now."""
         ...
@@ -142,6 +150,14 @@ class KernelWatch:
     def overflowed(self, now: float) -> None:
         """Has every directory compared with what is known."""
         self._watcher.overflowed(now)
+
+    def lose_root(self) -> None:
+        """Watches nothing until the root is back."""
+        self._watcher.lose_root()
+
+    def rearm(self, now: float) -> bool:
+        """Watches again if the root is back."""
+        return self._watcher.rearm(now)
 
     def finish(self, now: float) -> None:
         """Reads what the kernel has queued until now, and reports what is done."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from publisher.watching.directory_records import DirectoryRecords
 from publisher.watching.inotify import BASE_MASK, IN, ROOT_MASK
 from publisher.watching.listing import Lister
+from publisher.watching.mounts import Mount
 from publisher.watching.reports import Fresh, Reports
 from publisher.watching.tree import Tree
 from schemas.events import EventInfo
@@ -51,6 +52,8 @@ class Watcher:
         root_lost: Callable[[str], None],
     ) -> None:
         self._path = path
+        self._roots = roots
+        self._mount = Mount(0, is_mount_point=False)
         self._mode = mode
         self._filter = filter_
         self._settler = settler
@@ -82,6 +85,7 @@ class Watcher:
             OSError: The root cannot be watched.
         """
         self._tree.watches = watches
+        self._mount = Mount.of(self._roots, self._path)
         self._lister.list_whole(enter=self._mode is not PathMode.FLAT)
 
     def disarm(self) -> None:
@@ -108,6 +112,19 @@ class Watcher:
         """The kernel dropped records: every directory is listed again and compared with what is known."""
         self._now = now
         self._lister.compare_all()
+
+    def lose_root(self) -> None:
+        """The root is gone, or another directory is in its place: nothing is watched, what is known stays known."""
+        self._tree.unwatch_all()
+        self._lister.drop()
+
+    def rearm(self, now: float) -> bool:
+        """If the root is there again, watches it and has the tree compared with what is known; whether it is."""
+        if not self._mount.is_back(self._roots, self._path):
+            return False
+        self._now = now
+        self._lister.compare_all()
+        return True
 
     @property
     def busy(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from publisher.admission import check_spec
 from publisher.monitor import Monitor
 from publisher.watching import descriptors
+from publisher.watching.mounts import Mount
 from schemas.errors import (
     NotADirectoryFSError,
     NotFoundError,
@@ -218,13 +220,46 @@ def test_a_start_fails_when_the_root_is_gone(site: Site) -> None:
     assert monitor.last_error is None
 
 
-def test_a_lost_root_is_said(site: Site) -> None:
-    """Watched root deleted: System `Root lost`."""
+@pytest.mark.parametrize("how", ["deleted", "renamed"])
+def test_a_lost_root_is_said_and_watched_again_when_it_is_back(site: Site, tmp_path: Path, how: str) -> None:
+    """System `Root lost`, then `Root restored` and the differences; nothing of what it was renamed to."""
+    below = site.root / "below"
+    (below / "d").mkdir(parents=True)
+    (below / "d" / "kept").touch()
+    (below / "gone").touch()
+    monitor = site.monitor(path_string=str(below))
+    if how == "deleted":
+        shutil.rmtree(below)
+    else:
+        below.rename(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "unseen").touch()
+    eventually(lambda: site.infos(monitor)[-1:] and site.infos(monitor)[-1].file_id == "Root lost")
+    assert "watched again" in str(monitor.last_error)
+    before = len(site.infos(monitor))
+    (below / "d").mkdir(parents=True)
+    (below / "d" / "kept").touch()
+    (below / "d" / "new").touch()
+    eventually(lambda: ("Create", "below/d/new") in site.events(monitor))
+    after = site.events(monitor)[before:]
+    assert after[0] == ("System", "Root restored")
+    if how == "renamed":
+        assert sorted(after[1:]) == [("Create", "below/d/new"), ("Delete", "below/gone")]
+    assert monitor.last_error is None
+    (below / "d" / "later").touch()
+    eventually(lambda: ("Create", "below/d/later") in site.events(monitor))
+
+
+def test_an_empty_mount_point_is_not_taken_for_the_root(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an unmount the directory in its place is not watched, and nothing is reported as deleted."""
     below = site.root / "below"
     below.mkdir()
-    monitor = site.monitor(path_string=str(below))
-    below.rmdir()
-    eventually(lambda: [event.file_id for event in site.infos(monitor)] == ["Root lost"])
+    monkeypatch.setattr("publisher.watching.mounts._is_mount_point", lambda _root: True)
+    was = Mount(1, is_mount_point=True)
+    assert was.is_back(site.roots, str(below))
+    monkeypatch.setattr("publisher.watching.mounts._is_mount_point", lambda _root: False)
+    assert not was.is_back(site.roots, str(below))
+    assert not was.is_back(site.roots, str(site.root / "missing"))
+    assert Mount(1, is_mount_point=False).is_back(site.roots, str(below))
 
 
 @pytest.mark.parametrize(
