@@ -14,6 +14,9 @@ from tests.brokers import Broker, VirtualHost
 from tests.clients.service import Service
 from tests.clients.wire import WireClient
 
+# Less waiting for what is not to come.
+QUICK = {"FSHERALD_MODIFY_INTERVAL_SECONDS": "0.4", "FSHERALD_SETTLE_SECONDS": "0.4"}
+
 NODE = Path(__file__).parents[1] / "clients" / "node"
 
 
@@ -37,7 +40,7 @@ def shared_site(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Ite
     directory = tmp_path_factory.mktemp("site")
     root = directory / "root"
     root.mkdir()
-    with broker.virtual_host("site") as vhost, Service(vhost.url, [root], directory) as service:
+    with broker.virtual_host("site") as vhost, Service(vhost.url, [root], directory, **QUICK) as service:
         yield Site(service, vhost, root)
 
 

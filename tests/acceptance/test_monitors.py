@@ -235,7 +235,7 @@ def test_only_the_event_types_asked_for(
     touch(folder, "a")
     client.pump(lambda: False, 0.2)
     (folder / "a").write_bytes(b"x")
-    client.pump(lambda: False, 1.2)
+    client.pump(lambda: False, 0.6)
     (folder / "a").unlink()
     touch(folder, "b")
     assert collect(subscription, folder, len(expected)) == expected

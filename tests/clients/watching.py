@@ -10,8 +10,9 @@ from tests.clients.wire import Subscription, WireClient
 
 Change = tuple[str, str]
 
-# Longer than any time for which the service may hold an event back: the interval of Modify and the settle time.
-_QUIET_SECONDS = 1.3
+# Longer than any time for which the service that is tested may hold an event back: its interval of Modify,
+# its settle time.
+_QUIET_SECONDS = 0.7
 
 
 class Watch:
