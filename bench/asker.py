@@ -6,6 +6,11 @@ import time
 from typing import Any
 
 import pika
+import pika.exceptions
+
+from tests.waiting import eventually
+
+LONGEST_SECONDS = 120
 
 
 class Asker:
@@ -13,6 +18,7 @@ class Asker:
 
     def __init__(self, url: str, queue: str, body: bytes, headers: dict[str, Any] | None = None) -> None:
         self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        eventually(lambda: self._is_served(queue), seconds=30)
         self._channel = self._connection.channel()
         self._queue = queue
         self._body = body
@@ -30,11 +36,22 @@ class Asker:
         for _ in range(min(in_flight, count)):
             self._send()
         while len(self._seconds) < count:
-            self._connection.process_data_events(time_limit=10)
+            self._connection.process_data_events(time_limit=1)
+            if time.perf_counter() - began > LONGEST_SECONDS:
+                raise TimeoutError(f"{self._queue} has not answered in {LONGEST_SECONDS} seconds")
         return sorted(self._seconds), time.perf_counter() - began
 
     def close(self) -> None:
         self._connection.close()
+
+    def _is_served(self, queue: str) -> bool:
+        channel = self._connection.channel()
+        try:
+            consumers: int = channel.queue_declare(queue, passive=True).method.consumer_count
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+        channel.close()
+        return consumers > 0
 
     def _send(self) -> None:
         self._properties.correlation_id = str(len(self._asked))
