@@ -92,10 +92,11 @@ class Store:
         self._keys: dict[str, int] = {}
         with _translated(f"the store {path} could not be opened"):
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
-            self._migrate()
-            self._keys.update(self._db.execute("SELECT id, key FROM monitors").fetchall())
+            try:
+                self._prepare(durability)
+            except BaseException:
+                self._db.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -204,6 +205,12 @@ class Store:
                 " GROUP BY e.monitor"
             ).fetchall()
         return {monitor_id: (count, size) for monitor_id, count, size in rows}
+
+    def _prepare(self, durability: Literal["process", "power"]) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
+        self._migrate()
+        self._keys.update(self._db.execute("SELECT id, key FROM monitors").fetchall())
 
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,11 @@ def entry(sequence: int, monitor_id: str = "m", size: int = 10) -> Entry:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "store.db")
-    store.add_monitor("m", SPEC, request_key="r1")
-    store.add_monitor("n", SPEC)
-    return store
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store.db") as store:
+        store.add_monitor("m", SPEC, request_key="r1")
+        store.add_monitor("n", SPEC)
+        yield store
 
 
 def test_monitors_survive_a_restart(tmp_path: Path, store: Store) -> None:
@@ -132,7 +134,7 @@ def test_a_store_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     (tmp_path / "rubbish.db").write_bytes(b"rubbish" * 1000)
     with pytest.raises(StoreError, match=r"rubbish\.db"):
         Store(tmp_path / "rubbish.db")
-    with sqlite3.connect(tmp_path / "newer.db") as db:
+    with contextlib.closing(sqlite3.connect(tmp_path / "newer.db")) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match="version 99"):
         Store(tmp_path / "newer.db")
