@@ -170,7 +170,8 @@ class TestWithABrokerThatComesAndGoes:
             assert service.terminate() == 0
             vhost.broker.stop()
             service.start()
-            eventually(lambda: service.get("/healthz") == 200)
+            eventually(lambda: service.has_started_monitors(1))
+            assert service.get("/healthz") == 200
             assert service.get("/readyz") != 200
             kept.write("meanwhile")
             vhost.broker.start()

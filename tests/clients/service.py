@@ -96,6 +96,18 @@ class Service:
         finally:
             connection.close()
 
+    def has_started_monitors(self, count: int) -> bool:
+        """Whether its metrics show so many monitors that are awake."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        except OSError:
+            return False
+        finally:
+            connection.close()
+        return f'fsherald_monitors{{state="Started"}} {count}.0' in text
+
     def terminate(self, sent: signal.Signals = signal.SIGTERM, *, seconds: float = 30.0) -> int:
         """Ask it to end and return its exit code."""
         assert self._process is not None
