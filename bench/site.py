@@ -78,12 +78,6 @@ def site() -> Iterator[Site]:
         yield made
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def resident_bytes(pid: int) -> int:
     """The largest resident set of a process so far."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

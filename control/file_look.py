@@ -25,14 +25,12 @@ class FileLook:
     Attributes:
         base_name: The last component.
         type: Of the entry itself: a link is a Link wherever it leads.
-        status: Of the entry, or of what the link leads to.
-        is_dangling: It is a link that leads nowhere; `status` is its own.
+        status: Of the entry, or of what the link leads to; a link that leads nowhere has its own.
     """
 
     base_name: str
     type: FileType
     status: os.stat_result
-    is_dangling: bool = False
 
     @property
     def owner(self) -> str:
@@ -61,7 +59,7 @@ def look(roots: Roots, path: str) -> FileLook:
     try:
         return FileLook(base_name, kind, roots.stat(path, follow=True))
     except NotFoundError:
-        return FileLook(base_name, kind, status, is_dangling=True)
+        return FileLook(base_name, kind, status)
 
 
 def file_type(fd: int, status: os.stat_result) -> FileType:

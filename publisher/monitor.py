@@ -21,10 +21,7 @@ from publisher.settling import Settler
 from publisher.watching.polling import PollingWatch, Snapshots
 from publisher.watching.watch import KernelWatch
 from publisher.watching.watcher import Watcher
-from schemas.errors import (
-    MonitorFailedError,
-    OmeroFSError,
-)
+from schemas.errors import MonitorFailedError, OmeroFSError
 from schemas.events import SystemCode, system_event
 from schemas.monitors import Coverage, MonitorCounters, MonitorState
 
@@ -67,7 +64,7 @@ class MonitorSettings:
 class Monitor:
     """A monitor with its state, its watch and its blocks.
 
-    `start`, `stop` and `close` are for the command thread, one at a time, and block until done; the properties
+    `start`, `stop` and `suspend` are for the command thread, one at a time, and block until done; the properties
     may be read from any thread; the rest is the reader thread's.
     """
 
@@ -271,7 +268,9 @@ class Monitor:
 
     def _say(self, code: SystemCode, text: str, now: float) -> None:
         """A System event: always alone in its block, after what came before it."""
-        self._full += [self._blocks.take(), [system_event(code, text)]]
+        before = self._blocks.take()
+        self._full += [before] if before else []
+        self._full.append([system_event(code, text)])
         self._reader.wake_at(self, now)
 
     def _take_full(self) -> list[list[EventInfo]]:

@@ -99,10 +99,6 @@ class Roots:
         forms = {form for path in self.paths for form in (path, os.path.realpath(path))}
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
-    def contains(self, path: str) -> bool:
-        """Whether `path`, as it is spelled, lies beneath a root; says nothing of where links lead."""
-        return self._root_of(path) is not None
-
     def open(self, path: str, *, follow: bool = True) -> Opened:
         """Opens `path` (O_PATH); with `follow` false a link in last place is opened itself.
 

@@ -62,17 +62,11 @@ class Lease(Protocol):
         ...
 
 
-class OwnDescriptor:
-    """A descriptor that serves one monitor."""
+class _Descriptor:
+    """What both kinds have in common: an inotify descriptor; raises OSError (EMFILE) when the kernel has none left."""
 
-    shared = False
-
-    def __init__(self, sink: Sink) -> None:
-        """Raises OSError (EMFILE) when the kernel has none left."""
+    def __init__(self) -> None:
         self._inotify = Inotify()
-        self._sink = sink
-        self.watches: Watches = self._inotify
-        self.source: Source = self
         self.fd = self._inotify.fd
 
     @property
@@ -83,6 +77,22 @@ class OwnDescriptor:
     def take(self) -> None:
         """Makes room in the kernel's queue."""
         self._inotify.take()
+
+    def close(self) -> None:
+        """Gives the descriptor back; the kernel drops its watches."""
+        self._inotify.close()
+
+
+class OwnDescriptor(_Descriptor):
+    """A descriptor that serves one monitor."""
+
+    shared = False
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self._sink = sink
+        self.watches: Watches = self._inotify
+        self.source: Source = self
 
     def read(self, now: float) -> bool:
         """Passes one read's records to the monitor."""
@@ -94,28 +104,13 @@ class OwnDescriptor:
         self._sink.handle(batch, now)
         return True
 
-    def close(self) -> None:
-        """Gives the descriptor back; the kernel drops its watches."""
-        self._inotify.close()
 
-
-class SharedDescriptor:
+class SharedDescriptor(_Descriptor):
     """A descriptor for any number of monitors. All of it belongs to the reader thread."""
 
     def __init__(self) -> None:
-        """Raises OSError (EMFILE) when the kernel has none left."""
-        self._inotify = Inotify()
+        super().__init__()
         self._leases: dict[int, list[SharedLease]] = {}
-        self.fd = self._inotify.fd
-
-    @property
-    def behind(self) -> bool:
-        """Whether records wait to be read."""
-        return self._inotify.behind
-
-    def take(self) -> None:
-        """Makes room in the kernel's queue."""
-        self._inotify.take()
 
     def read(self, now: float) -> bool:
         """Passes one read's records on, to each monitor those of its own watches."""
@@ -155,10 +150,6 @@ class SharedDescriptor:
         if not leases:
             del self._leases[wd]
             self._inotify.remove(wd)
-
-    def close(self) -> None:
-        """Gives the descriptor back."""
-        self._inotify.close()
 
 
 class SharedLease:

@@ -88,10 +88,6 @@ class Watcher:
         self._mount = Mount.of(self._roots, self._path)
         self._lister.list_whole(enter=self._mode is not PathMode.FLAT)
 
-    def disarm(self) -> None:
-        """Ends all watches."""
-        self._tree.unwatch_all()
-
     def handle(self, batch: Batch, now: float) -> None:
         """Takes the records of one read."""
         self._now = self._directories.now = now

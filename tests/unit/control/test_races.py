@@ -51,17 +51,20 @@ def meanwhile(change: Callable[[int], None]) -> Iterator[None]:
         thread.join()
 
 
+def replace(path: Path, letter: bytes) -> None:
+    """Puts another generation in the place of a file."""
+    new = path.with_name("new")
+    new.write_bytes(letter * SIZE)
+    new.rename(path)
+
+
 def test_a_replaced_file_is_read_as_one_or_the_other(tmp_path: Path) -> None:
     """Blocks, digests and versions of a file that is renamed over belong to one generation each."""
     path = tmp_path / "f"
     path.write_bytes(LETTERS[0] * SIZE)
     server = FileServer(Roots([str(tmp_path)]))
 
-    def replace(number: int) -> None:
-        (tmp_path / "new").write_bytes(LETTERS[number % 2] * SIZE)
-        (tmp_path / "new").rename(path)
-
-    with meanwhile(replace):
+    with meanwhile(lambda number: replace(path, LETTERS[number % 2])):
         for _ in range(ROUNDS):
             block = ask(server, "readBlock", fileId=str(path), offset=0, size=SIZE)
             assert isinstance(block, Octets)
@@ -79,13 +82,9 @@ def test_a_version_that_no_longer_holds_is_never_answered_with_another(tmp_path:
     path.write_bytes(LETTERS[0] * SIZE)
     server = FileServer(Roots([str(tmp_path)]))
 
-    def replace(number: int) -> None:
-        (tmp_path / "new").write_bytes(LETTERS[number % 2] * SIZE)
-        (tmp_path / "new").rename(path)
-
     changed = rounds = 0
     deadline = time.monotonic() + 60
-    with meanwhile(replace):
+    with meanwhile(lambda number: replace(path, LETTERS[number % 2])):
         while (rounds < ROUNDS or not changed) and time.monotonic() < deadline:
             rounds += 1
             first = ask(server, "readBlock", fileId=str(path), offset=0, size=10)
@@ -110,8 +109,7 @@ def test_a_file_that_shrinks_or_goes_is_an_error_or_whole(tmp_path: Path, how: s
     empty = hashlib.sha1(b"").hexdigest()
 
     def change(number: int) -> None:
-        (tmp_path / "new").write_bytes(LETTERS[0] * SIZE)
-        (tmp_path / "new").rename(path)
+        replace(path, LETTERS[0])
         if how == "truncated":
             os.truncate(path, 0)
         else:

@@ -104,6 +104,16 @@ def test_a_one_shot_stops_after_its_first_block(site: Site) -> None:
     assert [block.sequence for block in site.blocks(monitor)] == [1, 2]
 
 
+def test_a_one_shot_that_loses_its_root_says_so(site: Site) -> None:
+    """What it ends with is never nothing."""
+    below = site.root / "below"
+    below.mkdir()
+    monitor = site.monitor(m_type="OneShot", path_string=str(below))
+    below.rmdir()
+    eventually(lambda: monitor.state is MonitorState.STOPPED)
+    assert [event.file_id for event in site.infos(monitor)] == ["Root lost"]
+
+
 def test_a_one_shot_that_waits_too_long_says_so(site: Site) -> None:
     """If timeout passes first: System `Timed out`, and Stopped."""
     monitor = site.monitor(m_type="OneShot", timeout=0.1)
