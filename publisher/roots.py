@@ -116,6 +116,15 @@ class Roots:
         except OSError as exc:
             raise translate(exc, path) from exc
 
+    def check(self, path: str) -> None:
+        """Whether the path itself is beneath the roots, wherever its links lead.
+
+        Raises:
+            PathNotAllowedError: It is not.
+        """
+        if self._root_of(path) is None:
+            raise PathNotAllowedError(f"{path!r} is not beneath the allowed roots")
+
     def stat(self, path: str, *, follow: bool = False) -> os.stat_result:
         """The stat of `path`, of a link itself unless `follow`; errors as for `open`."""
         with self.open(path, follow=follow) as opened:
