@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,8 +36,10 @@ class Site:
         self.processes.append(process)
         return process
 
-    def serve(self, namespace: str = "fsherald", **settings: str) -> subprocess.Popen[bytes]:
-        """The service, ready for requests."""
+    def serve(
+        self, namespace: str = "fsherald", *, prefix: Sequence[str] = (), **settings: str
+    ) -> subprocess.Popen[bytes]:
+        """The service, ready for requests; `prefix` is a command that runs it."""
         port = 20_000 + os.getpid() % 10_000 + len(self.processes)
         env = {
             "FSHERALD_AMQP_URL": self.url,
@@ -47,8 +49,10 @@ class Site:
             "FSHERALD_HTTP": f"127.0.0.1:{port}",
             **settings,
         }
-        process = self.spawn(sys.executable, "-m", "control", "serve", env=env)
-        eventually(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), seconds=60)
+        process = self.spawn(*prefix, sys.executable, "-m", "control", "serve", env=env)
+        eventually(lambda: _answers(f"http://127.0.0.1:{port}/readyz") or _ended(process), seconds=60)
+        if _ended(process):
+            raise RuntimeError(f"the service ended with code {process.returncode}")
         return process
 
     def close(self) -> None:
@@ -86,9 +90,13 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is not None
+
+
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=1) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
