@@ -50,9 +50,12 @@ class Site:
             **settings,
         }
         process = self.spawn(*prefix, sys.executable, "-m", "control", "serve", env=env)
-        eventually(lambda: _answers(f"http://127.0.0.1:{port}/readyz") or _ended(process), seconds=60)
-        if _ended(process):
-            raise RuntimeError(f"the service ended with code {process.returncode}")
+        try:
+            _wait_until_ready(process, f"http://127.0.0.1:{port}/readyz")
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         return process
 
     def close(self) -> None:
@@ -90,8 +93,10 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    return process.poll() is not None
+def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> None:
+    eventually(lambda: _answers(url) or service.poll() is not None, seconds=60)
+    if service.poll() is not None:
+        raise RuntimeError(f"the service ended with code {service.returncode}")
 
 
 def _answers(url: str) -> bool:

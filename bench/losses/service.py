@@ -61,7 +61,11 @@ class ServiceWatcher(Watcher):
         self._forget()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return self._site.serve(self._names.namespace, prefix=processes.limit(self._watches))
+        try:
+            return self._site.serve(self._names.namespace, prefix=processes.limit(self._watches))
+        except BaseException:
+            self._forget()  # it may have declared its queues before it failed or we were interrupted
+            raise
 
     def _watch(self, errors: Path) -> None:
         with MonitorServerClient(self._site.url, self._names.namespace) as server:
