@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.conftest import OpenScene
 from tests.chaos.kit.load import Load
-from tests.chaos.kit.scene import Scene
+from tests.chaos.kit.scene import Scene, numbered
 from tests.chaos.kit.truth import on_disk
 
 # In a process of its own, so that it is as fast as a shell loop and does not wait for the one that listens.
@@ -59,6 +60,34 @@ def test_trees_at_once_while_the_service_looks_away_are_told_once(scene: Scene) 
             os.rename(scene.root / f"t{number}", scene.root / f"t{number}-renamed")
     witness.settle(changes=None)
     assert witness.judge.told("overflow") == []
+
+
+@pytest.mark.parametrize("records_between", [0, 6000])
+def test_a_known_directory_moved_into_one_just_made_stays_watched(
+    open_scene: OpenScene, memory: Path, records_between: int
+) -> None:
+    """The listing of the new directory may find it before the record of its move is read: it is one directory still."""
+    (memory / "noise").mkdir()
+    (memory / "known" / "deep").mkdir(parents=True)
+    scene = open_scene(memory)
+    witness = scene.watch()
+    for path in ("known/f", "known/gone", "known/deep/f"):
+        (memory / path).write_bytes(b"1")
+    witness.settle()
+    with scene.paused():
+        (memory / "new").mkdir()
+        for name in numbered("n", records_between):
+            (memory / "noise" / name).touch()
+        (memory / "known" / "gone").unlink()
+        (memory / "known" / "new").touch()
+        (memory / "known").rename(memory / "new" / "known")
+    witness.settle()
+    for path in ("f", "g", "deep/f", "deep/g"):
+        (memory / "new" / "known" / path).write_bytes(b"22")
+    witness.settle()
+    assert witness.coverage()[:2] == (5, 5)
+    told = [event["fileId"] for event in witness.judge.events]
+    assert not [path for path in told if path.startswith(f"{memory}/new/") and path not in on_disk(memory)]
 
 
 def test_a_tree_moved_in_is_told_and_then_watched(scene: Scene, tmp_path: Path) -> None:

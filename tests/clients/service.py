@@ -130,10 +130,17 @@ class Service:
         self._process.send_signal(sent)
         return self._process.wait(timeout=seconds)
 
-    def send(self, sent: signal.Signals) -> None:
-        """Send it a signal."""
+    def pause(self) -> None:
+        """Stop it (SIGSTOP), and return when none of its threads runs any more."""
         assert self._process is not None
-        self._process.send_signal(sent)
+        self._process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        eventually(lambda: all(_state(task) == "T" for task in tasks.iterdir()))
+
+    def resume(self) -> None:
+        """Have it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def wait(self, *, seconds: float) -> int:
         """Wait for its end and return its exit code; `subprocess.TimeoutExpired` if it goes on."""
@@ -150,6 +157,11 @@ class Service:
         """Start it again after it has ended, and return when it answers."""
         self.start()
         self.wait_until_ready()
+
+
+def _state(task: Path) -> str:
+    """The state of a thread: the field after its name, which stands in parentheses (proc(5))."""
+    return (task / "stat").read_text().rpartition(") ")[2][:1]
 
 
 def clean_environment() -> dict[str, str]:

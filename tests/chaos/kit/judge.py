@@ -174,6 +174,10 @@ class Judge:
         """Whether something is wrong that nothing that is still to come can mend."""
         return bool(self._findings)
 
+    def knows(self, paths: set[str]) -> bool:
+        """Whether the subscriber believes all of these to exist."""
+        return self._live.keys() >= paths
+
     def told(self, *codes: str) -> list[Json]:
         """The System events with one of these codes, all without."""
         return [event for event in self.systems if not codes or event["detail"]["code"] in codes]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ QUICK = {
     "FSHERALD_POLL_INTERVAL_SECONDS": "0.2",
 }
 QUIET_SECONDS = 0.8
+SETTLE_SECONDS = 15.0
 _MOST_SHOWN = 25
 
 
@@ -81,7 +81,7 @@ class Witness:
                 self.fail(f"{what or 'what was waited for'} did not come within {seconds:g} s", [])
             self._listen(0.25)
 
-    def until_told(self, code: str, *, times: int = 1, seconds: float = 30.0) -> None:
+    def until_told(self, code: str, *, times: int = 1, seconds: float = 15.0) -> None:
         """Listen until a System event with that code has come so often."""
         self.until(lambda judge: len(judge.told(code)) >= times, seconds=seconds, what=f"System {code}")
 
@@ -101,7 +101,7 @@ class Witness:
         *,
         load: Load | None = None,
         changes: Mapping[str, int] | None = None,
-        seconds: float = 40.0,
+        seconds: float = SETTLE_SECONDS,
     ) -> None:
         """Wait until the truth is known to the subscriber and nothing more comes, and accept no finding at all.
 
@@ -184,11 +184,11 @@ class Scene:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The service is stopped meanwhile (SIGSTOP), as by an overloaded machine or a debugger."""
-        self.service.send(signal.SIGSTOP)
+        self.service.pause()
         try:
             yield
         finally:
-            self.service.send(signal.SIGCONT)
+            self.service.resume()
 
     def metric(self, name: str) -> float:
         """One figure of the service's metrics, summed over its labels."""
