@@ -170,6 +170,7 @@ class Lister:
             pass
 
     def _watch_again(self, directory: Directory) -> bool:
+        was_limited = directory.limited
         try:
             fd = self._open(directory)
         except OSError:
@@ -184,7 +185,8 @@ class Lister:
             os.close(fd)
         if directory.wd == UNWATCHED:
             return False
-        self.later(directory)
+        # What is below could not be reached either, unless it was only a watch that was missing.
+        self._todo.extend([directory] if was_limited else [each for each in directory.walk() if each.entered])
         return True
 
     def _go_on(self) -> None:

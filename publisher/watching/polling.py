@@ -82,16 +82,17 @@ class TreePoll:
 
     def poll(self) -> None:
         """Lists what is to be listed and hands over what has changed. Blocks; not for the reader thread."""
-        if not self._watcher.is_polled:
-            return
         with self._lock:
+            if not self._root_is_there():
+                self._reader.call(self._watcher.missing_root).result()
+            if not self._watcher.is_polled:
+                return
             todo = self._reader.call(self._begin).result()
             if not todo:
                 return
             try:
                 with self._roots.open(self._path) as root:
-                    found = root.stat()
-                    if (found.st_dev, found.st_ino & _POSITIVE) != (self._root.device, self._root.inode):
+                    if not self._is_root(root.stat()):
                         self._reader.call(self._watcher.missing_root).result()
                         return
                     self._poll(root.fd, todo)
@@ -100,6 +101,19 @@ class TreePoll:
             except (OmeroFSError, OSError) as exc:
                 reason = str(exc)
                 self._reader.call(lambda: self._watcher.root_refused(reason)).result()
+
+    def _root_is_there(self) -> bool:
+        """Whether the path leads to the root still: the kernel reports neither renames above it nor mounts."""
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # nobody can tell
+        return self._is_root(found)
+
+    def _is_root(self, found: os.stat_result) -> bool:
+        return (found.st_dev, found.st_ino & _POSITIVE) == (self._root.device, self._root.inode)
 
     def _poll(self, root_fd: int, todo: list[Directory]) -> None:
         while todo:

@@ -170,6 +170,9 @@ class Tree:
         assert self.watches is not None  # noqa: S101 - whoever calls has seen to it; for the type checker
         mask = self._mask | (self._root_mask if directory is self.root else 0)
         wd = self.watches.add(directory_fd, mask)
+        before = self.by_wd.get(wd)
+        if before is not None and before is not directory:
+            before.wd = UNWATCHED  # the kernel has one watch a directory: this one was moved here
         directory.wd = wd
         directory.limited = False
         self.by_wd[wd] = directory

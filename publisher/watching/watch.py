@@ -33,6 +33,7 @@ class Watch:
         self._watcher = watcher
         self._poll = poll
         self._lease: Lease | None = None
+        watcher.find_watches = self._find_watches
 
     @property
     def coverage(self) -> CoverageRecord:
@@ -68,16 +69,23 @@ class Watch:
 
     def _have_descriptor(self) -> None:
         """Takes a share of a descriptor; where the kernel has none left, the tree is polled instead."""
-        if self._watcher.is_share:
-            return
+        if not self._watcher.is_share:
+            self._reader.call(self._lease_descriptor).result()
+
+    def _find_watches(self) -> None:
+        """Tries again to have a descriptor; the reader thread's."""
+        self._lease_descriptor()
+        if self._lease is not None:
+            self._reader.add(self._lease.source)
+
+    def _lease_descriptor(self) -> None:
         try:
-            lease = self._reader.call(lambda: self._reader.descriptors.lease(self._sink)).result()
+            self._lease = self._reader.descriptors.lease(self._sink)
         except OSError as exc:
             if exc.errno not in LIMITS:
                 raise
             return
-        self._lease = lease
-        self._watcher.tree.watches = lease.watches
+        self._watcher.tree.watches = self._lease.watches
 
     def activate(self) -> None:
         """Events from now on."""

@@ -64,6 +64,7 @@ class Watcher:
         With `is_share` the kernel does not report what others change: everything is listed repeatedly.
         """
         self.is_share = is_share
+        self.find_watches: Callable[[], None] = lambda: None
         self._active = True
         self._limited = limited
         self._limit: str | None = None
@@ -196,6 +197,8 @@ class Watcher:
             listed = [directory for directory in self.tree.root.walk() if directory.entered]
             self.tree.coverage.watched = len(listed) - len(self.tree.coverage.missing)
             return listed
+        if self.tree.watches is None:
+            self.find_watches()
         self._lister.watch_again()
         self.tell_limit()
         return [directory for directory in self.tree.coverage.missing if directory.limited]
@@ -251,6 +254,7 @@ class Watcher:
         limit = next((reason for directory, reason in missing.items() if directory.limited), None)
         if (limit is None) != (self._limit is None):
             self._limit = limit
+            self.tree.coverage.polled = self.is_share or limit is not None
             self._limited(limit)
 
     def _later(self, directory: Directory) -> None:
