@@ -257,7 +257,7 @@ class Consumer:
 
     def _acknowledge(self, delivery: Delivery) -> None:
         """From any thread; on a channel that is gone meanwhile there is nothing to acknowledge."""
-        self._connection.call(lambda: self._acknowledge_here(delivery))
+        self._connection.perform(lambda: self._acknowledge_here(delivery))
         with self._changed:
             self._unfinished -= 1
             self._changed.notify_all()

@@ -70,12 +70,14 @@ class Intake:
         """
         tolerate_any_headers()
         self._dead_letter = topology.dead_letter
-        self.replies = Replies(amqp, on_died=on_died, budget_bytes=settings.reply_budget_bytes)
         self._connection = AmqpConnection(
             replace(amqp, connection_name=f"{amqp.connection_name} requests"),
             on_open=self._on_open,
             on_lost=lambda _reason: None,  # the channels say so themselves
             on_died=on_died,
+        )
+        self.replies = Replies(
+            amqp, on_died=on_died, beside=self._connection, budget_bytes=settings.reply_budget_bytes
         )
         self._commands = Workers("commands", 1, on_died=on_died)
         self._queries = Workers("queries", settings.query_workers, on_died=on_died)
