@@ -22,13 +22,16 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+_CACHED = _OpenHow(os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, _RESOLVE_NO_SYMLINKS_CACHED)
+
+
 class _FileHandle(ctypes.Structure):
     _fields_ = (("handle_bytes", ctypes.c_uint), ("handle_type", ctypes.c_int))
 
 
 def openat2(directory_fd: int, relative: str, flags: int) -> int:
     """Opens beneath `directory_fd` and through no link; raises ELOOP for a link, EXDEV for a way out."""
-    return _openat2(directory_fd, relative, flags, _RESOLVE_NO_SYMLINKS_BENEATH)
+    return _openat2(directory_fd, relative, _OpenHow(flags, 0, _RESOLVE_NO_SYMLINKS_BENEATH))
 
 
 def open_cached(path: str) -> int:
@@ -38,8 +41,7 @@ def open_cached(path: str) -> int:
         OSError: EAGAIN if the kernel does not have all of it in its cache of names, valid without asking
             (RESOLVE_CACHED), or would have to mount something; EINVAL from kernels older than 5.12.
     """
-    flags = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
-    return _openat2(_AT_FDCWD, path, flags, _RESOLVE_NO_SYMLINKS_CACHED)
+    return _openat2(_AT_FDCWD, path, _CACHED)
 
 
 def mount_number(fd: int) -> int | None:
@@ -52,8 +54,7 @@ def mount_number(fd: int) -> int | None:
     return None if number.value < 0 else number.value
 
 
-def _openat2(directory_fd: int, path: str, flags: int, resolve: int) -> int:
-    how = _OpenHow(flags, 0, resolve)
+def _openat2(directory_fd: int, path: str, how: _OpenHow) -> int:
     fd: int = _libc.syscall(
         _SYS_OPENAT2, directory_fd, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)
     )

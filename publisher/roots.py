@@ -127,7 +127,7 @@ class Roots:
         Returns:
             None if it takes `open` to tell, be it by an error.
         """
-        if self._root_of(path) is None or "\0" in path or ".." in components(path):
+        if self._root_of(path) is None or "\0" in path or "/.." in path:
             return None
         try:
             return Opened(open_cached(path), path)
