@@ -1,7 +1,8 @@
 """Where requests come in: the connection that consumes both queues, their workers, and the replies' connection.
 
 Commands are served one at a time and in order; the broker keeps those that wait, so it lets them expire to the
-millisecond. Queries are served by a pool; what takes long among them is finished aside, by threads of its own.
+millisecond. Queries that wait for nothing are served where they are delivered, others by a pool; what takes long
+among them is finished aside, by threads of its own. Both connections live on one thread.
 """
 
 from __future__ import annotations

@@ -61,15 +61,14 @@ class LocalMounts:
     def hold(self, fd: int) -> bool:
         """Whether `fd` is on a local mount; false as well while that is not known."""
         local = self._local
-        if local is None or mount_number(fd) not in local:
+        if local is None:
             return False
-        # Asked last: the table that is known was that of the time when `fd` was opened.
-        if not self._poll.poll(0):
-            return True
-        with self._lock:
-            self._local = None
-            self._changes += 1
-        return False
+        if self._poll.poll(0):  # since `fd` was opened, or before
+            with self._lock:
+                self._local = None
+                self._changes += 1
+            return False
+        return mount_number(fd) in local
 
     def refresh(self) -> None:
         """Reads the table if that is due: it changed, and was not read within the last second."""

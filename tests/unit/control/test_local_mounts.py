@@ -77,6 +77,19 @@ def test_a_change_is_forgotten_until_the_table_is_read_again(table: Table, mount
     assert not mounts.hold(table.fd)
 
 
+def test_what_is_mounted_later_is_found(table: Table, mounts: LocalMounts) -> None:
+    """Though nobody looks at anything that was mounted before."""
+    table.says("nfs4")
+    mounts.refresh()
+    assert not mounts.hold(table.fd)
+    table.says("xfs")
+    table.changed = True
+    assert not mounts.hold(table.fd)
+    table.now += 2
+    mounts.refresh()
+    assert mounts.hold(table.fd)
+
+
 def test_a_change_while_the_table_is_read_counts(
     table: Table, mounts: LocalMounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
