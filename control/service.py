@@ -15,6 +15,7 @@ from control.dispatcher import Dispatcher, Handler
 from control.file_server import FileServer
 from control.health import HealthServer
 from control.intake import Intake, IntakeSettings
+from control.local_mounts import LocalMounts
 from control.logs import configure_logs
 from control.metrics import Metrics
 from control.monitor_server import MonitorServer
@@ -99,6 +100,7 @@ class Service:
         )
         file_server = FileServer(
             roots,
+            mounts=undo.enter_context(LocalMounts()),
             stopping=self._stopping,
             read_limit_bytes=config.read_limit_bytes,
             query_seconds=config.query_seconds,
@@ -107,7 +109,7 @@ class Service:
             amqp,
             topology,
             control=self._dispatcher("control", monitor_server.handlers()),
-            files=self._dispatcher("files", file_server.handlers()),
+            files=self._dispatcher("files", file_server.handlers(), file_server.at_once()),
             settings=IntakeSettings(
                 config.query_workers,
                 config.files_queue_type,
@@ -123,9 +125,11 @@ class Service:
             else None
         )
 
-    def _dispatcher(self, queue: Queue, handlers: dict[str, Handler]) -> Dispatcher:
+    def _dispatcher(
+        self, queue: Queue, handlers: dict[str, Handler], at_once: dict[str, Handler] | None = None
+    ) -> Dispatcher:
         handlers["rpc.discover"] = lambda _params, _caller: openrpc(queue)
-        return Dispatcher(queue, handlers, observe=self.metrics.observe_request)
+        return Dispatcher(queue, handlers, at_once=at_once, observe=self.metrics.observe_request)
 
     def _monitor_maker(self, config: Config, roots: Roots) -> MakeMonitor:
         settings = MonitorSettings(
