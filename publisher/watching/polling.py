@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from publisher.beneath import open_directory_beneath
@@ -71,6 +72,7 @@ class TreePoll:
         """`tick` is called on the reader thread after anything was handed over."""
         self._tick = tick
         self._path = path
+        self._root_path = Path(path)
         self._root = root
         self._look = look_from_afar if watcher.is_share else look
         self._roots = roots
@@ -105,7 +107,7 @@ class TreePoll:
     def _root_is_there(self) -> bool:
         """Whether the path leads to the root still: the kernel reports neither renames above it nor mounts."""
         try:
-            found = os.stat(self._path)
+            found = self._root_path.stat()
         except FileNotFoundError:
             return False
         except OSError:
