@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from publisher.ledger import Ledger
     from publisher.settling import Settler
     from publisher.watching.inotify import Batch
-    from publisher.watching.listing import Lister
     from publisher.watching.reports import Reports
     from publisher.watching.tree import Directory, Tree
+    from publisher.watching.turn import Turn
+    from publisher.watching.visits import Visits
 
 EventName = Literal["Create", "Delete"]
 
@@ -25,30 +26,31 @@ _CREATE, _DELETE, _MOVED_FROM, _MOVED_TO = IN.IN_CREATE, IN.IN_DELETE, IN.IN_MOV
 
 
 class DirectoryRecords:
-    """The directories' half of a watcher. The reader thread's; `now` is set by its watcher before each turn."""
+    """The directories' half of a watcher. The reader thread's."""
 
     def __init__(
         self,
         tree: Tree,
-        lister: Lister,
+        visits: Visits,
         settler: Settler,
         filter_: Filter,
         reports: Reports,
         ledger: Ledger,
         mode: PathMode,
+        turn: Turn,
         *,
         later: Callable[[Directory], None],
     ) -> None:
         self._later = later
         self._tree = tree
         self._ledger = ledger
-        self._lister = lister
+        self._visits = visits
         self._settler = settler
         self._filter = filter_
         self._reports = reports
         self._mode = mode
         self._paired: set[int] = set()
-        self.now = 0.0
+        self._turn = turn
 
     def take(self, directory: Directory, mask: int, cookie: int, name: str, batch: Batch) -> None:
         """Takes one record about the directory `name` in `directory`."""
@@ -130,7 +132,7 @@ class DirectoryRecords:
         awaited = self._settler.forget_below(gone.prefix)
         events = [EventInfo(path, path.rpartition("/")[2], "Delete") for path in awaited]
         for directory in reversed(list(gone.walk())):
-            self._lister.load(directory)
+            self._visits.load(directory)
             events += [*_files(directory, "Delete"), _itself(directory, "Delete")]
         self._tree.remove(gone)
         return events
@@ -139,13 +141,13 @@ class DirectoryRecords:
         """It keeps its watches: Deletes under the old path, deepest first, then Creates, parents first."""
         below = list(moved.walk())
         for directory in reversed(below):
-            self._lister.load(directory)
+            self._visits.load(directory)
             self._reports.send_each(_files(directory, "Delete"))
             if directory is not moved:
                 self._reports.send([_itself(directory, "Delete")])
         deleted, old_prefix = _itself(moved, "Delete"), moved.prefix
         moved.move(to, new_name)
-        self._settler.moved_below(old_prefix, moved.prefix, self.now)
+        self._settler.moved_below(old_prefix, moved.prefix, self._turn.now)
         self._reports.send([deleted, _itself(moved, "Create")])
         for directory in below:
             if directory is not moved:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from publisher.beneath import open_directory_beneath
 from publisher.sighting import look, look_from_afar, signature_of
 from publisher.watching.inotify import limit_message
-from publisher.watching.listing import GONE
 from publisher.watching.tree import fingerprint
+from publisher.watching.visits import GONE
 from schemas.errors import NotFoundError, OmeroFSError
 
 if TYPE_CHECKING:
