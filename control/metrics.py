@@ -87,6 +87,20 @@ class _ServiceCollector(Collector):
         for state in MonitorState:
             gauge.add_metric([state.value], states[state])
         yield gauge
+        coverages = [monitor.coverage for monitor in monitors]
+        yield GaugeMetricFamily(
+            "fsherald_directories", "Directories to watch.", value=sum(each.directories for each in coverages)
+        )
+        yield GaugeMetricFamily(
+            "fsherald_directories_watched",
+            "Directories that the kernel, or a repeated listing of a share, tells of.",
+            value=sum(each.watched for each in coverages),
+        )
+        yield GaugeMetricFamily(
+            "fsherald_monitors_paused",
+            "Monitors that are Started and wait for their directory, or for room to record.",
+            value=sum(monitor.paused for monitor in monitors),
+        )
         counters = [monitor.counters for monitor in monitors]
         yield _count("fsherald_events", "Events recorded.", sum(each.events for each in counters))
         yield _count("fsherald_blocks", "Blocks recorded.", sum(each.blocks for each in counters))

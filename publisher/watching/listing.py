@@ -151,7 +151,10 @@ class Lister:
         try:
             fd = self._visits.open(directory)
             try:
-                if self._visits.is_what_was_mounted(directory, fd):
+                above = self._visits.remounted_above(directory, fd)
+                if above is not None:
+                    self._todo.extend(each for each in above.walk() if each.entered)
+                elif self._visits.is_what_was_mounted(directory, fd):
                     self._visits.watch(directory, fd)
                     yield from self._compare(directory, fd)
             finally:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from publisher.beneath import open_directory_beneath
 from publisher.sighting import look, look_from_afar, signature_of
 from publisher.watching.inotify import limit_message
+from publisher.watching.mounts import MountTable
 from publisher.watching.tree import fingerprint
 from publisher.watching.visits import GONE
 from schemas.errors import NotFoundError, OmeroFSError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from publisher.filters import Filter
     from publisher.ledger import Ledger
@@ -81,6 +82,15 @@ class TreePoll:
         self._reader = reader
         self._watcher = watcher
         self._lock = threading.Lock()  # guards the listing itself: the poller's, or that of a stop
+
+    def remounted(self, paths: Collection[str]) -> None:
+        """Something was mounted or unmounted at these paths."""
+
+        def take() -> None:
+            self._watcher.remounted(paths)
+            self._tick(time.monotonic())
+
+        self._reader.call(take).result()
 
     def poll(self) -> None:
         """Lists what is to be listed and hands over what has changed. Blocks; not for the reader thread."""
@@ -202,6 +212,7 @@ class Poller:
         self._on_died = on_died
         self._lock = threading.Lock()  # guards the list of polls
         self._polls: list[TreePoll] = []
+        self._mounts = MountTable()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
 
@@ -232,13 +243,21 @@ class Poller:
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self._interval):
-                with self._lock:
-                    polls = list(self._polls)
-                for poll in polls:
-                    if self._stopping.is_set():
-                        return
-                    poll.poll()
+                self._round()
         except Exception as exc:
             if self._on_died is None:
                 raise
             self._on_died(exc)
+        finally:
+            self._mounts.close()
+
+    def _round(self) -> None:
+        with self._lock:
+            polls = list(self._polls)
+        remounted = self._mounts.changes()
+        for poll in polls:
+            if self._stopping.is_set():
+                return
+            if remounted:
+                poll.remounted(remounted)
+            poll.poll()

@@ -186,6 +186,12 @@ class Tree:
         if limited:
             self.coverage.polled = True
 
+    def unwatch(self, directory: Directory) -> None:
+        """Ends a watch if there is one."""
+        if directory.wd != UNWATCHED and self.watches is not None:
+            self.watches.remove(directory.wd)
+            self.ended(directory)
+
     def ended(self, directory: Directory) -> None:
         """The kernel has ended a watch."""
         self.by_wd.pop(directory.wd, None)
@@ -196,9 +202,7 @@ class Tree:
         """Takes a directory and all below it out of the tree and ends their watches."""
         for directory in gone.walk():
             self.coverage.missing.pop(directory, None)
-            if directory.wd != UNWATCHED and self.watches is not None:
-                self.watches.remove(directory.wd)
-                self.ended(directory)
+            self.unwatch(directory)
         if gone.parent is not None:
             gone.parent.directories.pop(gone.name, None)
 

@@ -80,6 +80,8 @@ class Visits:
         device = os.fstat(fd).st_dev
         parent = directory.parent
         mounted = parent is not None and parent.device not in {0, device}
+        if self._tree.coverage.missing and self._is_below_unmounted(parent):
+            return False
         if directory.mounted and not mounted:
             self._tree.miss(directory, "the file system that was mounted there is not mounted any more")
             return False
@@ -88,6 +90,33 @@ class Visits:
             directory.mounted = True
             self._ledger.put_directory(directory.row)
         return True
+
+    def remounted_above(self, directory: Directory, fd: int) -> Directory | None:
+        """The directory further up at which something was mounted or unmounted, so that this is another than before."""
+        if directory.device in {0, os.fstat(fd).st_dev} or self._is_below_unmounted(directory.parent):
+            return None
+        top, above = directory, directory.parent
+        while above is not None and self._is_another_device(above):
+            top, above = above, above.parent
+        return top if top is not directory else None
+
+    def _is_another_device(self, directory: Directory) -> bool:
+        try:
+            fd = self.open(directory)
+        except OSError:
+            return True
+        try:
+            return os.fstat(fd).st_dev != directory.device
+        finally:
+            os.close(fd)
+
+    def _is_below_unmounted(self, directory: Directory | None) -> bool:
+        """Whether what is found in a directory is only what an unmounted file system had covered."""
+        while directory is not None:
+            if directory.mounted and directory in self._tree.coverage.missing:
+                return True
+            directory = directory.parent
+        return False
 
     def load(self, directory: Directory) -> None:
         """Takes a directory's files from the ledger, if that was not done yet."""

@@ -23,7 +23,7 @@ from publisher.watching.visits import Visits
 from schemas.monitors import PathMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from publisher.filters import Filter
     from publisher.ledger import Ledger
@@ -219,6 +219,17 @@ class Watcher:
         self._lister.watch_again()
         self.tell_limit()
         return [directory for directory in self.tree.coverage.missing if directory.limited]
+
+    def remounted(self, paths: Iterable[str]) -> None:
+        """Something was mounted or unmounted there: what is there now is watched, and compared with what was."""
+        for path in paths:
+            directory = self.tree.find(path) if path.startswith(self.tree.root.prefix) else None
+            if directory is None or self.is_share or not self._active:
+                continue
+            for below in directory.walk():
+                self.tree.unwatch(below)
+                if below.entered:
+                    self._lister.later(below)
 
     def missing_root(self) -> None:
         """The monitor's own directory is not there any more."""
