@@ -142,6 +142,13 @@ class Ledger:
         """All directories."""
         return self._tables.directories(self._monitor_id)
 
+    def signature(self, directory: int, name: str) -> Signature | None:
+        """With which content a file was reported, None if it was not."""
+        for _, key, waiting, signature in reversed(self._files):
+            if (key, waiting) == (directory, name):
+                return signature
+        return self._tables.file(directory, name.encode("utf-8", "surrogateescape"))
+
     def files(self, directory: int) -> Iterator[list[KnownFile]]:
         """The files of one directory, in portions."""
         after = b""

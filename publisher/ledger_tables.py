@@ -166,6 +166,15 @@ class LedgerTables:
             ).fetchall()
         return [(row[0], row[1:]) for row in rows]
 
+    def file(self, directory: int, name: bytes) -> Signature | None:
+        """One file, None if the ledger does not know it."""
+        with self._reading("the ledger could not be read") as db:
+            row = db.execute(
+                "SELECT inode, size, mtime_ns, type FROM files WHERE directory = ? AND name = ?",
+                (directory, name),
+            ).fetchone()
+        return row and (row[0], row[1], row[2], row[3])
+
     def learn(self, monitor_id: str, changes: LedgerChanges) -> None:
         """Writes what needs no block: what was there at the start, or is not wanted by the subscriber."""
         with self._transaction("the ledger could not be written") as db:

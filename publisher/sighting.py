@@ -6,16 +6,21 @@ The kernel reports a close, not the last one: a second writer may still have the
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
 import signal
 import stat
+import struct
 import time
 from enum import Enum
 from typing import NamedTuple
 
 YOUNG_SECONDS = 1.0
+_AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
+_STATX_BTIME, _BTIME_OFFSET = 0x800, 0x50
+_libc = ctypes.CDLL(None)
 _POSITIVE = (1 << 63) - 1  # what SQLite's integers hold; some file systems count further
 
 Signature = tuple[int, int, int, int]
@@ -73,6 +78,32 @@ def look(path: str) -> Sighting:
         return Sighting(Openness.SPECIAL, signature, found.st_nlink)
     young = abs(time.time() - found.st_ctime) < YOUNG_SECONDS
     return Sighting(_writers(path), signature, found.st_nlink, young)
+
+
+def is_another_file(path: str, before: Signature) -> bool:
+    """Whether the file at `path` is another than that of `before`, and not the same one with other content.
+
+    Inodes are used again at once on many file systems; a file made since has a later time of birth (statx(2)).
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    now = signature_of(found)
+    if (now[0], now[3]) != (before[0], before[3]):
+        return True
+    born_ns = birth_ns(path)
+    return born_ns is not None and born_ns > before[2]
+
+
+def birth_ns(path: str) -> int | None:
+    """When a file was made, in nanoseconds since the epoch, None where the file system does not keep that."""
+    buffer = ctypes.create_string_buffer(256)  # struct statx
+    done = _libc.statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer)
+    if done != 0 or not struct.unpack_from("=I", buffer)[0] & _STATX_BTIME:
+        return None
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_OFFSET)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def look_from_afar(path: str) -> Sighting:

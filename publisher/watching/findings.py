@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from publisher.sighting import is_another_file
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from publisher.filters import Filter
+    from publisher.ledger import Ledger
     from publisher.settling import Settler, Verdict
     from publisher.watching.directory_records import DirectoryRecords
     from publisher.watching.file_reports import FileReports
@@ -26,6 +30,8 @@ class ListingFindings:
         files: FileReports,
         reports: Reports,
         turn: Turn,
+        filter_: Filter,
+        ledger: Ledger,
         root_lost: Callable[[str], None],
     ) -> None:
         self._settler = settler
@@ -33,6 +39,8 @@ class ListingFindings:
         self._files = files
         self._reports = reports
         self._turn = turn
+        self._filter = filter_
+        self._ledger = ledger
         self._root_lost = root_lost
 
     def found_file(self, directory: Directory, name: str) -> None:
@@ -45,6 +53,10 @@ class ListingFindings:
     def changed_file(self, directory: Directory, name: str) -> None:
         """A listing shows a known file with other content: reported if that is final, else awaited."""
         path = directory.prefix + name
+        if self._is_new(directory, name):
+            self.missing_file(directory, name)
+            self.found_file(directory, name)
+            return
         sighting = self._settler.changed(path, self._turn.now)
         if sighting is not None and sighting.signature != self._files.fresh.signature(path):
             self._files.report_found(directory, name, "Modify", sighting.signature)
@@ -85,6 +97,15 @@ class ListingFindings:
             if name not in directory.directories:
                 self.found_directory(directory, name)
         for name, sighting in difference.files:
+            if name in directory.files and self._is_new(directory, name):
+                self.missing_file(directory, name)
             verdict: Verdict = "Modify" if name in directory.files else "Create"
             if self._settler.polled(directory.prefix + name, verdict, sighting, self._turn.now):
                 self._files.report(directory, name, verdict, sighting.signature, scanned=True)
+
+    def _is_new(self, directory: Directory, name: str) -> bool:
+        """Whether a known name stands for a new file, to a subscriber of creations alone."""
+        if self._filter.wants_modify:
+            return False
+        before = self._ledger.signature(directory.key, name)
+        return before is not None and is_another_file(directory.prefix + name, before)

@@ -91,7 +91,14 @@ class Watcher:
             self.tree, visits, settler, filter_, self._reports, ledger, mode, self._turn, later=self._later
         )
         self._findings = ListingFindings(
-            settler, self._directories, self._reports_of_files, self._reports, self._turn, root_lost
+            settler,
+            self._directories,
+            self._reports_of_files,
+            self._reports,
+            self._turn,
+            filter_,
+            ledger,
+            root_lost,
         )
         self._lister.findings = self._findings
 

@@ -398,3 +398,27 @@ def test_what_is_not_wanted_is_known_all_the_same(site: Site) -> None:
     monitor = site.restart(monitor)
     eventually(lambda: [(i.type, i.base_name) for i in site.infos(monitor)] == [("Delete", "f")])
     assert isinstance(site.infos(monitor)[0], EventInfo)
+
+
+@pytest.mark.parametrize("how", ["replaced", "deleted and made again"])
+def test_a_file_made_again_is_created_for_who_hears_of_creations_alone(
+    site: Site, tmp_path: Path, how: str
+) -> None:
+    """Deleted and made again between two runs; one that was only written to is no creation."""
+    (site.root / "again").write_text("first")
+    (site.root / "written").write_text("first")
+    monitor = site.monitor(e_types=("Creation",))
+    (site.root / "before").touch()
+    eventually(lambda: site.events(monitor) == [("Create", "before")])
+    monitor.suspend()
+    if how == "replaced":
+        (tmp_path / "other").write_text("second")
+        (tmp_path / "other").rename(site.root / "again")
+    else:
+        (site.root / "again").unlink()
+        (site.root / "again").write_text("second")
+    (site.root / "written").write_text("second")
+    monitor = site.restart(monitor)
+    eventually(lambda: site.events(monitor)[1:] == [("Create", "again")])
+    (site.root / "after").touch()
+    eventually(lambda: site.events(monitor)[1:] == [("Create", "again"), ("Create", "after")])
