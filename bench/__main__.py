@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("requests", "loss")
+NAMES = ("requests", "loss", "ledger")
 
 
 def main(arguments: list[str]) -> int:

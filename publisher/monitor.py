@@ -171,6 +171,12 @@ class Monitor:
         return self.state is MonitorState.STARTED and self._watch is None
 
     @property
+    def comparing(self) -> bool:
+        """Whether directories wait to be listed: new ones, or all after a restart or an overflow."""
+        watch = self._watch
+        return watch is not None and watch.busy
+
+    @property
     def counters(self) -> MonitorCounters:
         """What has passed since the service started."""
         filtered = self._filtered + (self._watch.filtered if self._watch is not None else 0)
