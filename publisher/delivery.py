@@ -12,19 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from pika.spec import Basic, BasicProperties
 
 from publisher.declarations import MonitorDeclaration, declare_events
-from publisher.holds import NOT_KEPT, STALLED, UNROUTABLE, Holds
+from publisher.holds import STALLED, Holds
 from publisher.lanes import Lane, LaneState
 from publisher.message import properties_of
+from publisher.settlements import Settlements
+from publisher.steady_backlog import SteadyBacklog
 from publisher.window import Window
 from schemas import topology as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from pika.frame import Method
 
     from publisher.amqp import AmqpConnection, Channel, Refusal
     from publisher.backlog import Backlog
@@ -65,11 +64,11 @@ class Delivery:
             clock: Monotonic seconds.
         """
         self.lanes: dict[str, Lane] = {}
-        self.settled = self.returned = self.nacked = 0
         self._connection = connection
         self._topology = topology
-        self._outbox = outbox
+        self._backlog = SteadyBacklog(outbox, connection, self._on_disk_back)
         self._window = window
+        self.settlements = Settlements(connection, window, self.lanes, self._round)
         self._on_round = on_round
         self._holds = Holds(connection, clock, self._release_and_pump)
         self._app_id = wire.app_id()
@@ -77,8 +76,6 @@ class Delivery:
         self._ready: deque[Lane] = deque()
         self._undeclared: deque[Lane] = deque()
         self._declaring = 0
-        self._touched: set[Lane] = set()
-        self._round_is_due = False
 
     @property
     def held(self) -> frozenset[str]:
@@ -91,9 +88,15 @@ class Delivery:
         return self._holds.problem
 
     @property
+    def store_problem(self) -> str | None:
+        """Why the outbox cannot be read or written; None while it can."""
+        return self._backlog.problem
+
+    @property
     def busy(self) -> bool:
-        """Whether anything is on its way or could be sent; held lanes do not count."""
-        return bool(self._window or self._ready or self._undeclared or self._declaring or self._round_is_due)
+        """Whether anything is on its way or could be sent; held lanes do not count, nor what cannot be read."""
+        waiting = (self._ready or self._undeclared) and self._backlog.is_readable
+        return bool(self._window or waiting or self._declaring or self.settlements.is_due)
 
     # Told by the relay.
 
@@ -132,6 +135,7 @@ class Delivery:
         """Forgets a monitor."""
         self.lanes.pop(monitor_id, None)
         self._holds.forget(monitor_id)
+        self._backlog.drop(monitor_id)
 
     def lane(self, monitor_id: str) -> Lane:
         """The lane of a monitor, a new one if there is none."""
@@ -147,6 +151,7 @@ class Delivery:
     def shut(self) -> None:
         """Sends nothing any more."""
         self._channel = None
+        self._backlog.give_up()
 
     # The channel.
 
@@ -155,9 +160,9 @@ class Delivery:
 
     def _on_channel(self, channel: Channel) -> None:
         guard = self._connection.guard
-        channel.add_on_return_callback(guard(self._on_returned))
+        channel.add_on_return_callback(guard(self.settlements.on_returned))
         channel.confirm_delivery(
-            guard(self._on_settled), callback=guard(lambda _frame: self._on_ready(channel))
+            guard(self.settlements.on_settled), callback=guard(lambda _frame: self._on_ready(channel))
         )
 
     def _on_ready(self, channel: Channel) -> None:
@@ -204,7 +209,7 @@ class Delivery:
 
     def _pump(self) -> None:
         while self._ready and self._channel is not None and self._window.worth_filling:
-            if self._connection.is_blocked:
+            if self._connection.is_blocked or not self._backlog.is_readable:
                 return
             lane = self._ready.popleft()
             lane.queued = False
@@ -220,9 +225,12 @@ class Delivery:
         allowed = lane.allowance(min(room, _PORTION_ENTRIES), self._window.lane_limit)
         if not allowed:
             return  # queued again when what it waits for is settled
-        entries = self._outbox.pending(
+        entries = self._backlog.pending(
             lane.monitor_id, lane.cursor, max_entries=allowed, max_bytes=room_bytes
         )
+        if entries is None:
+            self._queue(lane)
+            return
         lane.more = bool(entries)
         for entry in entries:
             channel.basic_publish(
@@ -241,7 +249,11 @@ class Delivery:
         if self._declaring >= _DECLARATIONS_AT_ONCE:
             lane.queued = True
             self._undeclared.append(lane)
-        elif self._outbox.pending(lane.monitor_id, lane.cursor, max_entries=1, max_bytes=1):
+            return
+        first = self._backlog.pending(lane.monitor_id, lane.cursor, max_entries=1, max_bytes=1)
+        if first is None:
+            self._queue(lane)
+        elif first:
             lane.declaring()
             self._declaring += 1
             done = partial(self._on_declared, lane)
@@ -267,34 +279,8 @@ class Delivery:
 
     # What comes back.
 
-    def _on_returned(
-        self, _channel: Channel, _method: Basic.Return, properties: BasicProperties, _body: bytes
-    ) -> None:
-        # Always before the confirm of the same message (measured, and RabbitMQ's documentation of confirms).
-        monitor_id, _, sequence = str(properties.message_id).rpartition(":")
-        self.returned += 1
-        if (lane := self.lanes.get(monitor_id)) is not None:
-            lane.turn_back(int(sequence), UNROUTABLE)
-
-    def _on_settled(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
-        method = frame.method
-        flights = self._window.settle(method.delivery_tag, multiple=method.multiple)
-        if isinstance(method, Basic.Nack):
-            self.nacked += len(flights)
-            for lane, sequence, _ in flights:
-                lane.turn_back(sequence, NOT_KEPT)
-        for lane, sequence, _ in flights:
-            lane.confirm(sequence)
-            self._touched.add(lane)
-        self.settled += len(flights)
-        if not self._round_is_due:
-            self._round_is_due = True
-            self._connection.call_later(0, self._round)
-
     def _round(self) -> None:
-        self._round_is_due = False
-        touched = self._touched
-        for lane in touched:
+        for lane in self.settlements.touched:
             if came_back := lane.turn():
                 self._holds.hold(lane, came_back)
             elif lane.state is LaneState.FLOWING and lane.monitor_id in self._holds.held:
@@ -305,15 +291,19 @@ class Delivery:
 
     def _conclude(self) -> None:
         """Forgets what the lanes have confirmed."""
-        touched, self._touched = self._touched, set()
+        touched = self.settlements.take_touched()
         confirmed: dict[str, int] = {}
         for lane in touched:
             sequence = lane.take_confirmed()
             if sequence is not None and not lane.retired:
                 confirmed[lane.monitor_id] = sequence
         if confirmed:
-            self._outbox.confirm(confirmed)
+            self._backlog.confirm(confirmed)
         self._on_round(touched)
+
+    def _on_disk_back(self, monitor_ids: frozenset[str]) -> None:
+        self._pump()
+        self._on_round([self.lanes[monitor_id] for monitor_id in monitor_ids if monitor_id in self.lanes])
 
     # Holding.
 

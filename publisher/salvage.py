@@ -28,7 +28,7 @@ SEQUENCE_JUMP = 1_000_000
 """Added to a number that may be older than the last one used: no number is used twice."""
 _HEADER_BYTES = 100
 _PAGE_BYTES = 4096
-_LONGEST_HOLE = 1_000_000
+_LONGEST_HOLE = 100_000
 _PORTION = 256
 _ROWIDS_OF_ENTRIES = (
     "SELECT rowid FROM entries NOT INDEXED ORDER BY rowid",
@@ -45,11 +45,13 @@ class Salvaged:
     requests: int = 0
     blocks: int = 0
     blocks_lost: int = 0
+    is_partial: bool = False
     sequences: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """For the log."""
-        lost = f", {self.blocks_lost} could not be read" if self.blocks_lost else ""
+        partial = ", others could not be read" if self.is_partial else ""
+        lost = f", {self.blocks_lost} could not be read" if self.blocks_lost else partial
         known = (
             f" ({self.monitors_from_list} as the list beside it has them)" if self.monitors_from_list else ""
         )
@@ -214,48 +216,51 @@ def _copy_requests(source: sqlite3.Connection, target: sqlite3.Connection) -> in
 def _copy_entries(
     source: sqlite3.Connection, target: sqlite3.Connection, keys: dict[str, int], result: Salvaged
 ) -> None:
-    rowids = sorted(_entry_rowids(source))
+    named, guessed = _entry_rowids(source)
+    result.is_partial = bool(guessed)
+    rowids = sorted(named.union(guessed))
+    missed = 0  # places between two blocks where nothing could be read
     for start in range(0, len(rowids), _PORTION):
         with target:
             target.execute("BEGIN")
             for rowid in rowids[start : start + _PORTION]:
                 row = _entry(source, rowid)
-                if row is None:
-                    continue
-                monitor_id, values = row
-                key = keys.get(monitor_id)
-                if key is None:
-                    result.blocks_lost += 1
+                key = None if row is None else keys.get(row[0])
+                if row is None or key is None:
+                    result.blocks_lost += rowid in named
+                    missed += rowid not in named
                     continue
                 statement = "INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?, ?)"
-                result.blocks += target.execute(statement, (key, *values)).rowcount
-                result.sequences[monitor_id] = max(result.sequences.get(monitor_id, 0), int(values[0]))  # type: ignore[call-overload]  # an int
+                result.blocks += target.execute(statement, (key, *row[1])).rowcount
+                result.blocks_lost += missed
+                missed = 0
+                result.sequences[row[0]] = max(result.sequences.get(row[0], 0), row[1][0])
 
 
-def _entry_rowids(source: sqlite3.Connection) -> set[int]:
-    """Where blocks may be: what table or index names from either end, and what lies between the two ends."""
-    found: set[int] = set()
-    hole: range | None = None
+def _entry_rowids(source: sqlite3.Connection) -> tuple[set[int], range]:
+    """Where blocks are, as table or index name them from either end; and where more may be, between or after."""
+    named: set[int] = set()
+    guessed = range(0)
     for query in _ROWIDS_OF_ENTRIES:
         ends = _rows(source, query), _rows(source, f"{query} DESC")
         from_start, from_end = ([row[0] for row in rows if isinstance(row[0], int)] for rows, _ in ends)
-        found.update(from_start, from_end)
-        if not ends[0][1] and hole is None:
-            hole = range(max(from_start, default=0) + 1, min(from_end, default=_LONGEST_HOLE))
-    return found.union((hole or range(0))[:_LONGEST_HOLE])
+        named.update(from_start, from_end)
+        if not ends[0][1] and from_start and not guessed:
+            guessed = range(max(from_start) + 1, min(from_end, default=max(from_start) + _LONGEST_HOLE))
+    return named, guessed[:_LONGEST_HOLE]
 
 
-def _entry(source: sqlite3.Connection, rowid: int) -> tuple[str, tuple[object, ...]] | None:
+def _entry(source: sqlite3.Connection, rowid: int) -> tuple[str, tuple[int, str, int, int, bytes]] | None:
+    """The monitor's id as the block itself has it, and the rest of the row; None if it is not a sound one."""
     query = "SELECT sequence, routing_key, event_count, created_at, body FROM entries WHERE rowid = ?"
     try:
         row = source.execute(query, (rowid,)).fetchone()
-        if row is None:
+        if row is None or [type(value) for value in row] != [int, str, int, int, bytes]:
             return None
         block = decode_event_list(row[4])
-    except (sqlite3.Error, OverflowError, DecodeError, TypeError):
-        return "", ()
-    kinds_are_right = [type(value) for value in row] == [int, str, int, int, bytes]
-    return (block.monitor_id, row) if kinds_are_right and block.sequence == row[0] else ("", ())
+    except (sqlite3.Error, OverflowError, DecodeError):
+        return None
+    return (block.monitor_id, row) if block.sequence == row[0] else None
 
 
 def _raise_sequences(target: sqlite3.Connection, sequences: dict[str, int]) -> None:

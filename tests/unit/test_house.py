@@ -21,7 +21,7 @@ HOMES = {
         "publisher.amqp",
         "publisher.amqp_errors",
         "publisher.amqp_settings",
-        "publisher.delivery",
+        "publisher.settlements",
         "publisher.io_thread",
         "publisher.message",
         "control.consumer",
