@@ -272,6 +272,15 @@ class Store:
                 freed[monitor_id] = (count, int(size))
         return freed
 
+    def steps(self, monitor_id: str, up_to: int, size: int) -> list[int]:
+        """The sequences at which `size` more entries of a monitor are done, `up_to` the last of them."""
+        with self._reading("the outbox could not be read") as db:
+            rows = db.execute(
+                "SELECT sequence FROM entries WHERE monitor = ? AND sequence < ? ORDER BY sequence",
+                (self._keys.get(monitor_id), up_to),
+            ).fetchall()
+        return [*(row[0] for row in rows[size - 1 :: size]), up_to]
+
     def entry_sizes(self) -> dict[str, tuple[int, int]]:
         """(entries, bytes of their bodies) of each monitor that has any; read once at start."""
         with self._reading("the outbox could not be read") as db:

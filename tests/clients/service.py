@@ -114,6 +114,11 @@ class Service:
         self._process.send_signal(sent)
         return self._process.wait(timeout=seconds)
 
+    def wait_until_ended(self, *, seconds: float = 30.0) -> int:
+        """Return its exit code when it has ended by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout=seconds)
+
     def kill(self) -> None:
         """End it with SIGKILL."""
         assert self._process is not None
