@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("requests",)
+NAMES = ("requests", "durability")
 
 
 def main(names: list[str]) -> int:

@@ -60,6 +60,7 @@ class Database:
         """
         self.path = path
         self._lock = threading.Lock()  # guards the connection: one transaction at a time
+        self._durability = durability
         self._reserve = reserve
         self._on_damaged = on_damaged
         self._damage: DamagedStoreError | None = None
@@ -67,7 +68,7 @@ class Database:
         with translated(f"the store {path} could not be opened"):
             self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
-                self._configure(durability)
+                self._configure()
             except BaseException:
                 self.connection.close()
                 raise
@@ -84,9 +85,12 @@ class Database:
             self.connection.close()
 
     @contextlib.contextmanager
-    def transaction(self, failure: str) -> Iterator[sqlite3.Connection]:
-        """One transaction; `failure` begins the sentence of the StoreError that ends it."""
-        with self._lock, self._watched(failure), self.connection:
+    def transaction(self, failure: str, *, may_be_lost: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction; `failure` begins the sentence of the StoreError that ends it.
+
+        One that a power cut may take back is not synced by itself, but with the next one that is.
+        """
+        with self._lock, self._watched(failure), self._synced_later(may_be_lost), self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
 
@@ -150,17 +154,28 @@ class Database:
     def _write_log_back(self) -> None:
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _configure(self, durability: Literal["process", "power"]) -> None:
+    def _configure(self) -> None:
         execute = self.connection.execute
         if self.path.stat().st_size == 0:  # no other would heed it
             execute("PRAGMA auto_vacuum=INCREMENTAL")
         execute("PRAGMA journal_mode=WAL")
-        execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
+        execute(f"PRAGMA synchronous={'FULL' if self._durability == 'power' else 'NORMAL'}")
         # Debian's SQLite overwrites what is deleted, by way of the log: 15 times the writes for forgetting blocks.
         execute("PRAGMA secure_delete=OFF")
         execute(f"PRAGMA journal_size_limit={_LOG_LIMIT_BYTES}")
         if self._reserve is not None:
             execute(f"PRAGMA wal_autocheckpoint={self._reserve.log_pages}")
+
+    @contextlib.contextmanager
+    def _synced_later(self, may_be_lost: bool) -> Iterator[None]:
+        if not may_be_lost or self._durability == "process":
+            yield
+            return
+        self.connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self.connection.execute("PRAGMA synchronous=FULL")
 
     @contextlib.contextmanager
     def _watched(self, failure: str) -> Iterator[None]:

@@ -261,7 +261,7 @@ class Store:
     def forget_entries(self, up_to: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         """Forgets each monitor's entries up to and with the given sequence; returns (entries, bytes) freed."""
         freed: dict[str, tuple[int, int]] = {}
-        with self._transaction("confirmed blocks could not be forgotten") as db:
+        with self._transaction("confirmed blocks could not be forgotten", may_be_lost=True) as db:
             for monitor_id, sequence in up_to.items():
                 bounds = (self._keys.get(monitor_id), sequence)
                 count, size = db.execute(
