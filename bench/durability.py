@@ -9,7 +9,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -47,19 +47,13 @@ def main() -> str:
             process, power = (
                 statistics.median(run[index] for run in found[each]) * 1e6 for each in ("process", "power")
             )
-            rows.append(
-                [
-                    f"block of {what} {label}",
-                    f"{process:.0f} {unit}",
-                    f"{power:.0f} {unit}",
-                    f"{power / process:.1f}",
-                ]
-            )
+            costs = (f"{process:.0f} {unit}", f"{power:.0f} {unit}", f"{power / process:.1f}")
+            rows.append([f"block of {what} {label}", *costs])
     return markdown(["what", "process", "power", "ratio"], rows)
 
 
 @contextmanager
-def directory():
+def directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=os.environ.get("FSHERALD_BENCH_DIR", "/var/tmp")) as name:
         yield Path(name)
 
@@ -94,10 +88,8 @@ def cpu_seconds(work: Callable[[], None]) -> float:
 
 
 def entry(sequence: int, events: int) -> Entry:
-    found = [
-        EventInfo(f"/data/run-7/image-{number:06}.ome.tif", f"image-{number:06}.ome.tif", "Create")
-        for number in range(events)
-    ]
+    names = [f"image-{number:06}.ome.tif" for number in range(events)]
+    found = [EventInfo(f"/data/run-7/{name}", name, "Create") for name in names]
     body = encode_event_list(EventList("m", sequence, found))
     return Entry("m", sequence, routing_key("m", ["Create"]), body, events, 1_790_000_000)
 

@@ -17,6 +17,7 @@ from publisher.declarations import MonitorDeclaration, declare_events
 from publisher.holds import STALLED, Holds
 from publisher.lanes import Lane, LaneState
 from publisher.message import properties_of
+from publisher.publishing_channel import NOT_FOUND, PublishingChannel
 from publisher.settlements import Settlements
 from publisher.steady_backlog import SteadyBacklog
 from publisher.window import Window
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 _PORTION_ENTRIES = 128
 """How many entries of one lane go out before the next lane has its turn."""
 _DECLARATIONS_AT_ONCE = 16
-_REOPEN_SECONDS = 0.5
-_NOT_FOUND = 404
 _STALL_SECONDS = 5.0
 
 _log = structlog.get_logger()
@@ -72,7 +71,9 @@ class Delivery:
         self._on_round = on_round
         self._holds = Holds(connection, clock, self._release_and_pump)
         self._app_id = wire.app_id()
-        self._channel: Channel | None = None
+        self._channel = PublishingChannel(
+            connection, self.settlements, on_ready=self._on_channel_ready, on_closed=self._on_channel_closed
+        )
         self._ready: deque[Lane] = deque()
         self._undeclared: deque[Lane] = deque()
         self._declaring = 0
@@ -105,7 +106,7 @@ class Delivery:
         for lane in self.lanes.values():
             self._release(lane)
         declare_events(self._connection, self._topology, self._on_events_declared)
-        self._open_channel()
+        self._channel.open()
 
     def offer(self, monitor_ids: Iterable[str]) -> None:
         """Blocks of these monitors were recorded. A held one waits on, but no longer than a second in all."""
@@ -150,28 +151,16 @@ class Delivery:
 
     def shut(self) -> None:
         """Sends nothing any more."""
-        self._channel = None
+        self._channel.shut()
         self._backlog.give_up()
 
     # The channel.
 
-    def _open_channel(self) -> None:
-        self._connection.open_channel(self._on_channel, self._on_channel_closed)
-
-    def _on_channel(self, channel: Channel) -> None:
-        guard = self._connection.guard
-        channel.add_on_return_callback(guard(self.settlements.on_returned))
-        channel.confirm_delivery(
-            guard(self.settlements.on_settled), callback=guard(lambda _frame: self._on_ready(channel))
-        )
-
-    def _on_ready(self, channel: Channel) -> None:
-        self._channel = channel
+    def _on_channel_ready(self, channel: Channel) -> None:
         self._look_for_stalls(channel)
         self._pump()
 
-    def _on_channel_closed(self, _channel: Channel, refusal: Refusal) -> None:
-        self._channel = None
+    def _on_channel_closed(self, refusal: Refusal) -> None:
         self._conclude()  # what was confirmed stays confirmed
         culprits = self._culprits(refusal)
         self._window.clear()
@@ -180,15 +169,11 @@ class Delivery:
             self._queue(lane)
         for lane in culprits:
             self._holds.hold(lane, refusal.text)
-        if refusal.code:
-            _log.warning("the broker closed the publishing channel", code=refusal.code, reason=refusal.text)
-            pause = 0.0 if refusal.code == _NOT_FOUND else _REOPEN_SECONDS
-            self._connection.call_later(pause, self._open_channel)
         self._on_round(list(self.lanes.values()))
 
     def _culprits(self, refusal: Refusal) -> set[Lane]:
         """Whose message the broker refused; an exchange that is gone is declared again at once."""
-        if refusal.code in (0, _NOT_FOUND):
+        if refusal.code in (0, NOT_FOUND):
             return set()
         return self._window.lanes_naming(refusal.text) or self._window.lanes()
 
@@ -208,7 +193,7 @@ class Delivery:
             self._ready.append(lane)
 
     def _pump(self) -> None:
-        while self._ready and self._channel is not None and self._window.worth_filling:
+        while self._ready and (channel := self._channel.current) is not None and self._window.worth_filling:
             if self._connection.is_blocked or not self._backlog.is_readable:
                 return
             lane = self._ready.popleft()
@@ -218,7 +203,7 @@ class Delivery:
             if lane.state is LaneState.UNDECLARED:
                 self._declare(lane)
             else:
-                self._send(lane, self._channel)
+                self._send(lane, channel)
 
     def _send(self, lane: Lane, channel: Channel) -> None:
         room, room_bytes = self._window.room
@@ -309,7 +294,7 @@ class Delivery:
 
     def _look_for_stalls(self, channel: Channel) -> None:
         """A queue without a quorum settles nothing: its monitor must not keep the window from the others."""
-        if channel is not self._channel:
+        if channel is not self._channel.current:
             return
         self._connection.call_later(_STALL_SECONDS, partial(self._look_for_stalls, channel))
         for lane in self._window.lanes() if not self._connection.is_blocked else ():

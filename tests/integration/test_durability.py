@@ -90,7 +90,7 @@ def test_power_does_not_sync_what_may_be_lost(tmp_path: Path):
 
 
 def test_process_writes_each_block_and_syncs_none(tmp_path: Path):
-    """With the kernel a block is safe from the end of the process; only a power cut or a crash of the kernel loses it."""
+    """With the kernel a block is safe from the end of the process; a power cut may lose it."""
     blocks = between(calls(tmp_path, "process"), "recording", "published")
     assert len(blocks) == 5
     for block in blocks:
