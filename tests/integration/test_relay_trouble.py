@@ -305,13 +305,13 @@ def test_a_disk_alarm_is_waited_for(vhost: VirtualHost, outbox: MemoryOutbox, st
     """As for the alarm of memory: nothing is sent, it is said, and all goes out when it is over."""
     relay = start_relay(vhost.url)
     relay.declare_monitor(A, "inbox").result(SECONDS)
-    vhost.broker.control("set_disk_free_limit", "1000TB")
+    vhost.broker.control("set_disk_free_limit", str(10**15))
     try:
         outbox.put(A, 1)  # a connection is blocked when it publishes
         eventually(lambda: relay.status().blocked, seconds=SECONDS)
         outbox.put(A, 10)
     finally:
-        vhost.broker.control("set_disk_free_limit", "50MB")
+        vhost.broker.control("set_disk_free_limit", str(50 * 10**6))
     assert relay.drained(A, SECONDS)
     check_complete(message_ids(vhost.broker, vhost.name, "inbox"), A, 11)
 
