@@ -21,13 +21,13 @@ from publisher.store import SCHEMA_VERSION
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TABLES = frozenset({"monitors", "requests", "entries"})
+_TABLES = frozenset({"monitors", "requests", "entries", "ledgers", "directories", "files", "dropped"})
 
 
 def inspect(path: Path, *, thoroughly: bool) -> None:
     """Looks at a store that nobody has open, and changes nothing; blocks for as long as it takes to read.
 
-    A newer store than this fsherald knows is left to whoever opens it; so is one that is not there.
+    A store of another version is left to whoever opens it; so is one that is not there.
 
     Raises:
         DamagedStoreError: It is not a store, or not a whole one.
@@ -49,7 +49,7 @@ def inspect(path: Path, *, thoroughly: bool) -> None:
 
 def _problem(db: sqlite3.Connection, path: Path, *, thoroughly: bool) -> str | None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+    if version not in (0, SCHEMA_VERSION):
         return None
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables >= _TABLES and (version or tables):

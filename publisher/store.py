@@ -1,4 +1,4 @@
-"""The one SQLite file (WAL) that holds the monitors and the outbox: what is in it, and how it is asked.
+"""The one SQLite file (WAL) that holds the monitors, the outbox and the ledgers: what is in it, and how it is asked.
 
 How the file is opened, guarded and kept from a full disk stands in `publisher.database`; what becomes of one
 that is damaged in `publisher.recovery`.
@@ -12,20 +12,31 @@ from typing import TYPE_CHECKING, Literal
 
 from publisher.database import Database, frees_room, takes_room
 from publisher.errors import StoreError
+from publisher.ledger_tables import (
+    SCHEMA as LEDGER_SCHEMA,
+)
+from publisher.ledger_tables import (
+    LedgerTables,
+    apply_changes,
+    drop_incomplete,
+    drop_ledger,
+)
 from publisher.sidecar import MonitorRecord
 from schemas.monitors import MonitorSpec, MonitorState
 from schemas.rpc import dumps, loads
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from publisher.ledger_tables import LedgerChanges
     from publisher.reserve import Reserve
     from publisher.sidecar import Sidecar
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE monitors (
@@ -138,6 +149,7 @@ class Store:
         try:
             self._prepare()
             self.database.opened()
+            self.ledgers = LedgerTables(self.database, self._keys, self._monitors_changed)
         except BaseException:
             self._db.close()
             raise
@@ -209,10 +221,16 @@ class Store:
 
     @frees_room
     def set_state(self, monitor_id: str, state: MonitorState) -> None:
-        """Stores a monitor's state."""
+        """Stores a monitor's state; one that is Stopped has no ledger."""
         with self._transaction("the monitor's state could not be stored") as db:
-            db.execute("UPDATE monitors SET state = ? WHERE id = ?", (state.value, monitor_id))
+            self._set_state(db, self._keys.get(monitor_id, 0), state)
         self._monitors_changed()
+
+    @staticmethod
+    def _set_state(db: sqlite3.Connection, key: int, state: MonitorState) -> None:
+        db.execute("UPDATE monitors SET state = ? WHERE key = ?", (state.value, key))
+        if state is MonitorState.STOPPED:
+            drop_ledger(db, key)
 
     @frees_room
     def remove_monitor(self, monitor_id: str, *, forget_request: bool = False) -> None:
@@ -222,14 +240,42 @@ class Store:
             db.execute("DELETE FROM damaged WHERE monitor_id = ?", (monitor_id,))
             db.execute("DELETE FROM monitors WHERE key = ?", (key,))
             db.execute("DELETE FROM entries WHERE monitor = ?", (key,))
+            if key is not None:
+                drop_ledger(db, key)
             if forget_request:
                 db.execute("DELETE FROM requests WHERE monitor_id = ?", (monitor_id,))
         self._keys.pop(monitor_id, None)
         self._monitors_changed()
 
+    def append(
+        self,
+        entries: Sequence[Entry],
+        *,
+        state: MonitorState | None = None,
+        changes: LedgerChanges | None = None,
+    ) -> None:
+        """Accepts one monitor's blocks, its last sequence, what they change in its ledger, and, if given, its state.
+
+        All in one transaction. The last blocks of one that is Stopped may use the reserve, for its ledger goes.
+        """
+        append = self._append_last if state is MonitorState.STOPPED else self._append
+        append(entries, state, changes)
+
     @takes_room
-    def append(self, entries: Sequence[Entry], *, state: MonitorState | None = None) -> None:
-        """Accepts one monitor's blocks, its last sequence and, if given, its state: one transaction."""
+    def _append(
+        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
+    ) -> None:
+        self._write(entries, state, changes)
+
+    @frees_room
+    def _append_last(
+        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
+    ) -> None:
+        self._write(entries, state, changes)
+
+    def _write(
+        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
+    ) -> None:
         monitor_id = entries[0].monitor_id
         with self._transaction("the block could not be recorded") as db:
             key = self._keys[monitor_id]
@@ -237,13 +283,11 @@ class Store:
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
                 [(key, e.sequence, e.routing_key, e.event_count, e.created_at, e.body) for e in entries],
             )
-            last = entries[-1].sequence
-            if state is None:
-                db.execute("UPDATE monitors SET sequence = ? WHERE key = ?", (last, key))
-            else:
-                db.execute(
-                    "UPDATE monitors SET sequence = ?, state = ? WHERE key = ?", (last, state.value, key)
-                )
+            db.execute("UPDATE monitors SET sequence = ? WHERE key = ?", (entries[-1].sequence, key))
+            if changes is not None:
+                apply_changes(db, key, changes)
+            if state is not None:
+                self._set_state(db, key, state)
         if state is not None:
             self._monitors_changed()
 
@@ -299,14 +343,21 @@ class Store:
             self._migrate()
             db.executescript(_DAMAGED_TABLE)
             self._keys.update(db.execute("SELECT id, key FROM monitors").fetchall())
+        with self._transaction(f"the store {self.database.path} could not be opened") as db:
+            drop_incomplete(db)
 
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
-            self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+            self._script(_SCHEMA + LEDGER_SCHEMA)
+        elif version == 1:
+            self._script(LEDGER_SCHEMA)  # its monitors have no ledger: they start from what is there
         elif version != SCHEMA_VERSION:
             msg = f"the store is of version {version}, this fsherald reads version {SCHEMA_VERSION}"
             raise StoreError(msg)
+
+    def _script(self, statements: str) -> None:
+        self._db.executescript(f"BEGIN;{statements}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
 
 
 def _spec_to_text(spec: MonitorSpec) -> str:

@@ -89,7 +89,7 @@ def test_a_store_damaged_in_use_ends_the_service_and_is_replaced_at_the_next_sta
                     opened.seek(4096)
                     opened.write(random.Random(1).randbytes(file.stat().st_size - 4096))
             proxy.open()
-            assert service.wait_until_ended(seconds=60) == 1
+            assert service.wait(seconds=60) == 1
             published = blocks_published(vhost)
             service.restart()
             (root / "after").touch()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,11 +19,23 @@ PROJECT = Path(__file__).parents[2]
 
 
 class Service:
-    """One `fsherald serve` with a state directory of its own; it can be stopped, killed and started again."""
+    """One `fsherald serve` with a state directory of its own; it can be stopped, killed and started again.
 
-    def __init__(self, amqp_url: str, roots: list[Path], directory: Path, **settings: str) -> None:
+    `prefix` is a command that takes the service's as its arguments and becomes it: `setpriv`, `unshare`.
+    """
+
+    def __init__(
+        self,
+        amqp_url: str,
+        roots: list[Path],
+        directory: Path,
+        *,
+        prefix: Sequence[str] = (),
+        **settings: str,
+    ) -> None:
         self.amqp_url = amqp_url
         self.directory = directory
+        self.prefix = prefix
         self.http_port = free_port()
         self.settings = {
             "FSHERALD_AMQP_URL": amqp_url,
@@ -62,7 +75,7 @@ class Service:
         """Start it and return at once."""
         with (self.directory / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "control", "serve"],
+                [*self.prefix, sys.executable, "-m", "control", "serve"],
                 env={**clean_environment(), **self.settings},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
@@ -96,17 +109,20 @@ class Service:
         finally:
             connection.close()
 
-    def has_started_monitors(self, count: int) -> bool:
-        """Whether its metrics show so many monitors that are awake."""
+    def metrics(self) -> str:
+        """Its metrics as they are; nothing when nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=5)
         try:
             connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode()
+            return connection.getresponse().read().decode()
         except OSError:
-            return False
+            return ""
         finally:
             connection.close()
-        return f'fsherald_monitors{{state="Started"}} {count}.0' in text
+
+    def has_started_monitors(self, count: int) -> bool:
+        """Whether its metrics show so many monitors that are awake."""
+        return f'fsherald_monitors{{state="Started"}} {count}.0' in self.metrics()
 
     def terminate(self, sent: signal.Signals = signal.SIGTERM, *, seconds: float = 30.0) -> int:
         """Ask it to end and return its exit code."""
@@ -114,8 +130,20 @@ class Service:
         self._process.send_signal(sent)
         return self._process.wait(timeout=seconds)
 
-    def wait_until_ended(self, *, seconds: float = 30.0) -> int:
-        """Return its exit code when it has ended by itself."""
+    def pause(self) -> None:
+        """Stop it (SIGSTOP), and return when none of its threads runs any more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        eventually(lambda: all(_state(task) == "T" for task in tasks.iterdir()))
+
+    def resume(self) -> None:
+        """Have it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def wait(self, *, seconds: float) -> int:
+        """Wait for its end and return its exit code; `subprocess.TimeoutExpired` if it goes on."""
         assert self._process is not None
         return self._process.wait(timeout=seconds)
 
@@ -129,6 +157,11 @@ class Service:
         """Start it again after it has ended, and return when it answers."""
         self.start()
         self.wait_until_ready()
+
+
+def _state(task: Path) -> str:
+    """The state of a thread: the field after its name, which stands in parentheses (proc(5))."""
+    return (task / "stat").read_text().rpartition(") ")[2][:1]
 
 
 def clean_environment() -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""What the chaos tests are made of: load, faults, the subscriber, and the judge of what it was told."""
