@@ -14,7 +14,7 @@ from tests.acceptance.conftest import Site
 from tests.brokers import VirtualHost
 from tests.clients.service import Service
 from tests.clients.wire import Json, WireClient, WireError
-from tests.disks import fill, small_disk
+from tests.disks import fill, refused_writes, small_disk
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
@@ -145,6 +145,29 @@ def test_a_full_disk_is_survived_and_told(cramped: Site) -> None:
     with WireClient(cramped.url) as client:
         assert client.call("listMonitors")[0]["id"] == listed[0]["id"]
         client.create(cramped.root)
+
+
+def test_a_disk_that_refuses_changes_nothing(site: Site) -> None:
+    """Every command that would store something is refused with its reason, and can be repeated later."""
+    started = start_monitor(site)
+    with WireClient(site.url) as client:
+        stopped = client.create(site.root)
+        commands = {"startMonitor": stopped, "stopMonitor": started, "destroyMonitor": stopped}
+        with refused_writes(Path(f"{store_of(site)}-wal")):
+            for method, monitor in commands.items():
+                with pytest.raises(WireError) as error:
+                    client.call(method, id=monitor)
+                assert error.value.data["code"] == "io-error", method
+            with pytest.raises(WireError, match="io-error"):
+                client.create(site.root)
+            states = {row["id"]: row["state"] for row in client.call("listMonitors")}
+            assert states == {started: "Started", stopped: "Stopped"}
+            (site.root / "meanwhile").touch()
+        eventually(lambda: touched(site, "after") and blocks_with(site, "after", seconds=1), seconds=40)
+        for method, monitor in commands.items():
+            client.call(method, id=monitor)
+        assert {row["id"]: row["state"] for row in client.call("listMonitors")} == {started: "Stopped"}
+    assert site.service.get("/healthz") == 200
 
 
 def create_for_ever(client: WireClient, root: Path) -> None:
