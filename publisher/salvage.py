@@ -1,8 +1,9 @@
-"""What can still be read of a damaged store: monitors, requests, and blocks that were accepted and not confirmed.
+"""What can still be read of a damaged store: monitors, requests, blocks accepted and not confirmed, ledgers.
 
 Nothing of the damaged files is changed: they are read through links, or, where their head has to be mended to
 be read at all, from a copy. SQLite has no checksums on its pages, so whatever comes out is looked at: a monitor
-has to have a specification, a block has to hold the number that it is stored under.
+has to have a specification, a block has to hold the number that it is stored under. Ledgers have nothing to be
+told by: they come along if all of them can be read.
 """
 
 from __future__ import annotations
@@ -35,6 +36,15 @@ _ROWIDS_OF_ENTRIES = (
     "SELECT rowid FROM entries INDEXED BY sqlite_autoindex_entries_1 ORDER BY monitor",
 )
 
+_LEDGERS = (
+    """INSERT INTO main.ledgers SELECT m.key, l.device, l.inode, l.mount_point FROM old.ledgers l
+    JOIN old.monitors o ON o.key = l.monitor JOIN main.monitors m ON m.id = o.id""",
+    """INSERT INTO main.directories SELECT d.key, m.key, d.parent, d.name, d.entered, d.mounted FROM old.directories d
+    JOIN old.monitors o ON o.key = d.monitor JOIN main.monitors m ON m.id = o.id""",
+    """INSERT INTO main.files SELECT directory, name, inode, size, mtime_ns, type FROM old.files
+    WHERE directory IN (SELECT key FROM main.directories)""",
+)
+
 
 @dataclass(slots=True)
 class Salvaged:
@@ -46,6 +56,7 @@ class Salvaged:
     blocks: int = 0
     blocks_lost: int = 0
     is_partial: bool = False
+    has_ledgers: bool = False
     sequences: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -55,7 +66,8 @@ class Salvaged:
         known = (
             f" ({self.monitors_from_list} as the list beside it has them)" if self.monitors_from_list else ""
         )
-        return f"saved: {self.monitors} monitors{known}, {self.blocks} blocks{lost}"
+        ledgers = ", and their ledgers" if self.has_ledgers else ", without their ledgers"
+        return f"saved: {self.monitors} monitors{known}{ledgers}, {self.blocks} blocks{lost}"
 
 
 def salvage(damaged: Path, fresh: Path, listed: Sequence[MonitorRecord]) -> Salvaged:
@@ -75,7 +87,7 @@ def salvage(damaged: Path, fresh: Path, listed: Sequence[MonitorRecord]) -> Salv
     failure = f"what could be read of the damaged store could not be written to {fresh}"
     with (
         translated(failure),
-        contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as target,
+        contextlib.closing(sqlite3.connect(_uri(fresh, "rw"), uri=True, isolation_level=None)) as target,
     ):
         with _readable(damaged, fresh) as source:
             records, is_complete = ([], False) if source is None else _monitors(source)
@@ -93,6 +105,7 @@ def salvage(damaged: Path, fresh: Path, listed: Sequence[MonitorRecord]) -> Salv
             if source is not None:
                 result.requests = _copy_requests(source, target)
                 _copy_entries(source, target, keys, result)
+                result.has_ledgers = _copy_ledgers(_copy_of(damaged), target)
         _raise_sequences(target, result.sequences)
     return result
 
@@ -147,7 +160,7 @@ def _mend_head(copy: Path, fresh: Path, count: int) -> None:
 
 def _open(copy: Path) -> sqlite3.Connection | None:
     try:
-        source = sqlite3.connect(f"{copy.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        source = sqlite3.connect(_uri(copy, "ro"), uri=True, isolation_level=None)
     except sqlite3.Error:
         return None
     try:
@@ -261,6 +274,26 @@ def _entry(source: sqlite3.Connection, rowid: int) -> tuple[str, tuple[int, str,
     except (sqlite3.Error, OverflowError, DecodeError):
         return None
     return (block.monitor_id, row) if block.sequence == row[0] else None
+
+
+def _copy_ledgers(copy: Path, target: sqlite3.Connection) -> bool:
+    """Takes the ledgers along, all of them or none: what is wrong in one would be reported as a change."""
+    try:
+        target.execute("ATTACH ? AS old", (_uri(copy, "ro"),))
+        with target:
+            target.execute("BEGIN")
+            for statement in _LEDGERS:
+                target.execute(statement)
+    except sqlite3.Error:
+        return False
+    finally:
+        with contextlib.suppress(sqlite3.Error):  # it was too damaged to be attached
+            target.execute("DETACH old")
+    return True
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
 
 
 def _raise_sequences(target: sqlite3.Connection, sequences: dict[str, int]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from publisher.errors import DamagedStoreError, StoreError
+from publisher.ledger_tables import DirectoryRow, LedgerChanges, LedgerRoot
 from publisher.outbox import Outbox
 from publisher.recovery import SIDECAR_NAME, open_store
 from publisher.salvage import SEQUENCE_JUMP
@@ -85,6 +86,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for name in MONITORS:
             outbox.record([ENTRIES[name, number]], state=state)
     outbox.confirm(dict.fromkeys(MONITORS, CONFIRMED))
+    for name in MONITORS:
+        store.ledgers.begin(name, LedgerRoot(1, 2, "/"))
+        key = store.ledgers.new_key()
+        files = [(key, b"file %d of %s" % (number, name.encode()), number, 1, 1, 0) for number in range(100)]
+        store.ledgers.learn(
+            name, LedgerChanges(files=files, directories=[DirectoryRow(key, 0, b"", True, False)])
+        )
     for file in ended.iterdir():
         shutil.copy(file, killed)
     store.close()
@@ -153,6 +161,11 @@ def test_a_file_without_its_head_loses_nothing(left: Left, damage: Callable[[Lef
         assert {monitor.state for monitor in store.monitors()} == {MonitorState.STARTED}
         assert store.find_request("request of m") == "m"
         assert saved_blocks(store) == UNCONFIRMED
+        for name in MONITORS:
+            assert store.ledgers.root(name) == LedgerRoot(1, 2, "/")
+            [directory] = store.ledgers.directories(name)
+            assert store.ledgers.files(directory.key, b"", 1000)[0][0] == b"file 0 of %s" % name.encode()
+            assert store.ledgers.count(name) == (1, 100)
 
 
 # Where something is lost.
@@ -178,6 +191,8 @@ def test_what_can_be_read_is_saved(left: Left, damage: Callable[[Left], None], s
         assert len(saved_blocks(store)) > share * len(UNCONFIRMED)
         assert len(saved_blocks(store)) < len(UNCONFIRMED)
         assert "could not be read" in str(store.damage)
+        # A ledger is whole or not there at all.
+        assert {store.ledgers.count(name) for name in MONITORS} <= {(1, 100), (0, 0)}
 
 
 def no_database(left: Left) -> None:
