@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("requests", "loss", "ledger")
+NAMES = ("requests", "loss", "ledger", "durability")
 
 
 def main(arguments: list[str]) -> int:

@@ -119,6 +119,11 @@ class _ServiceCollector(Collector):
             "fsherald_broker_blocked", "Whether the broker is in alarm.", value=status.blocked
         )
         yield GaugeMetricFamily(
+            "fsherald_store_refuses",
+            "Whether the state directory refuses the relay.",
+            value=status.store_problem is not None,
+        )
+        yield GaugeMetricFamily(
             "fsherald_monitors_held", "Monitors nobody listens to.", value=len(status.held)
         )
         yield _count("fsherald_blocks_confirmed", "Blocks that the broker has taken.", status.confirmed)

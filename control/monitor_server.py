@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from publisher.roots import Roots
     from publisher.store import Store
     from schemas.methods import CreateMonitorParams, MonitorParams, NoParams
-    from schemas.monitors import MonitorInfo, MonitorState
+    from schemas.monitors import MonitorInfo, MonitorSpec, MonitorState
     from schemas.topology import Topology
 
 DRAIN_SECONDS = 5.0
@@ -82,12 +82,21 @@ class MonitorServer:
         try:
             self._relay.declare_monitor(monitor_id, params.queue).result()
         except OmeroFSError:
-            self._relay.delete_monitor(monitor_id)
-            self._store.remove_monitor(monitor_id, forget_request=True)
+            self._take_back(monitor_id, spec)
             raise
         self._registry.add(monitor_id, spec)
         _log.info("monitor created", monitor=monitor_id, path=spec.path_string)
         return monitor_id
+
+    def _take_back(self, monitor_id: str, spec: MonitorSpec) -> None:
+        try:
+            self._store.remove_monitor(monitor_id, forget_request=True)
+        except StoreError as exc:
+            # It would be there after a restart: so it is there now, for whoever asks again or destroys it.
+            self._registry.add(monitor_id, spec)
+            _log.error("a monitor without exchange is left", monitor=monitor_id, reason=str(exc))
+        else:
+            self._relay.delete_monitor(monitor_id)
 
     def _made_before(self, monitor_id: str, queue: str | None) -> str:
         # The service may have ended between storing the monitor and declaring its exchange.
@@ -110,14 +119,14 @@ class MonitorServer:
         """Stops, gives the broker a while to take what was recorded, deletes the exchange, forgets."""
         self._registry.stop(params.id)
         self._relay.drained(params.id, self._drain_seconds)
+        self._store.remove_monitor(params.id)  # first, for a disk may refuse, and then nothing is destroyed
+        self._registry.remove(params.id)
+        unpublished = self._outbox.drop(params.id)
         try:
             self._relay.delete_monitor(params.id).result()
         except OmeroFSError as exc:
             exchange = self._topology.monitor_exchange(params.id)
             _log.warning("the exchange is left on the broker", exchange=exchange, reason=exc.reason)
-        self._store.remove_monitor(params.id)
-        self._registry.remove(params.id)
-        unpublished = self._outbox.drop(params.id)
         if unpublished:
             _log.warning("blocks went with their monitor", monitor=params.id, blocks=unpublished)
         _log.info("monitor destroyed", monitor=params.id)

@@ -23,13 +23,13 @@ from control.registry import Registry
 from control.signals import ending_signals
 from control.state_dir import StateDir
 from publisher.arming import Arming, MonitorSettings
-from publisher.errors import StoreError
+from publisher.errors import DamagedStoreError, StoreError
 from publisher.ledger import Ledger
 from publisher.monitor import Monitor
 from publisher.outbox import Outbox
+from publisher.recovery import open_store
 from publisher.relay import Relay
 from publisher.roots import Roots
-from publisher.store import Store
 from publisher.watching.polling import Poller
 from publisher.watching.reader import Reader
 from schemas.documents import openrpc
@@ -82,7 +82,9 @@ class Service:
         amqp, topology, roots = config.amqp, Topology(config.namespace), Roots(config.roots)
         state_dir = undo.enter_context(StateDir(config.state_dir))
         self.metrics = Metrics()
-        self._store = undo.enter_context(Store(state_dir.store_path, durability=config.durability))
+        self._store = undo.enter_context(
+            open_store(state_dir.store_path, durability=config.durability, on_damaged=self._on_damaged)
+        )
         self._outbox = Outbox(self._store, limit_bytes=config.outbox_limit_bytes)
         events = replace(amqp, connection_name=f"{config.namespace} events")
         self._relay = Relay(events, topology, self._outbox, on_died=self._on_died)
@@ -225,7 +227,8 @@ class Service:
         """Runs until SIGTERM or SIGINT, or until one of the threads dies; main thread only.
 
         Returns:
-            The exit code: 0, or 1 when something died. A second signal ends the waiting of the stop.
+            The exit code: 0, or 1 when something died or the store turned out to be damaged. A second signal
+            ends the waiting of the stop.
         """
         configure_logs(self._config.log_level, self._config.log_format)
         with ending_signals(self._ended.set, self.hurry):
@@ -248,6 +251,8 @@ class Service:
 
     def unhealthy(self) -> str | None:
         """What is broken beyond repair; None if nothing is. Any thread."""
+        if isinstance(self._failure, DamagedStoreError):
+            return "the store is damaged"
         if self._failure is not None:
             return f"a thread died: {type(self._failure).__name__}"
         return None if self._reader.is_alive() else "the reader does not run"
@@ -259,7 +264,14 @@ class Service:
         status = self._relay.status()
         if not status.connected:
             return status.last_error or "connecting to the broker"
+        if status.store_problem is not None:
+            return f"the state directory cannot be used: {status.store_problem}"
         return None if self._intake.is_ready else self._intake.last_error or "starting"
+
+    def _on_damaged(self, exc: BaseException) -> None:
+        # Nothing can be stored any more; the next start saves what can be read (publisher.recovery).
+        self._failure = self._failure or exc
+        self._ended.set()
 
     def _on_died(self, exc: BaseException) -> None:
         _log.critical("a thread died, the service ends", error=repr(exc), exc_info=exc)

@@ -12,19 +12,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from pika.spec import Basic, BasicProperties
 
 from publisher.declarations import MonitorDeclaration, declare_events
-from publisher.holds import NOT_KEPT, STALLED, UNROUTABLE, Holds
+from publisher.holds import STALLED, Holds
 from publisher.lanes import Lane, LaneState
 from publisher.message import properties_of
+from publisher.publishing_channel import NOT_FOUND, PublishingChannel
+from publisher.settlements import Settlements
+from publisher.steady_backlog import SteadyBacklog
 from publisher.window import Window
 from schemas import topology as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from pika.frame import Method
 
     from publisher.amqp import AmqpConnection, Channel, Refusal
     from publisher.backlog import Backlog
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 _PORTION_ENTRIES = 128
 """How many entries of one lane go out before the next lane has its turn."""
 _DECLARATIONS_AT_ONCE = 16
-_REOPEN_SECONDS = 0.5
-_NOT_FOUND = 404
 _STALL_SECONDS = 5.0
 
 _log = structlog.get_logger()
@@ -65,20 +63,20 @@ class Delivery:
             clock: Monotonic seconds.
         """
         self.lanes: dict[str, Lane] = {}
-        self.settled = self.returned = self.nacked = 0
         self._connection = connection
         self._topology = topology
-        self._outbox = outbox
+        self._backlog = SteadyBacklog(outbox, connection, self._on_disk_back)
         self._window = window
+        self.settlements = Settlements(connection, window, self.lanes, self._round)
         self._on_round = on_round
         self._holds = Holds(connection, clock, self._release_and_pump)
         self._app_id = wire.app_id()
-        self._channel: Channel | None = None
+        self._channel = PublishingChannel(
+            connection, self.settlements, on_ready=self._on_channel_ready, on_closed=self._on_channel_closed
+        )
         self._ready: deque[Lane] = deque()
         self._undeclared: deque[Lane] = deque()
         self._declaring = 0
-        self._touched: set[Lane] = set()
-        self._round_is_due = False
 
     @property
     def held(self) -> frozenset[str]:
@@ -91,9 +89,15 @@ class Delivery:
         return self._holds.problem
 
     @property
+    def store_problem(self) -> str | None:
+        """Why the outbox cannot be read or written; None while it can."""
+        return self._backlog.problem
+
+    @property
     def busy(self) -> bool:
-        """Whether anything is on its way or could be sent; held lanes do not count."""
-        return bool(self._window or self._ready or self._undeclared or self._declaring or self._round_is_due)
+        """Whether anything is on its way or could be sent; held lanes do not count, nor what cannot be read."""
+        waiting = (self._ready or self._undeclared) and self._backlog.is_readable
+        return bool(self._window or waiting or self._declaring or self.settlements.is_due)
 
     # Told by the relay.
 
@@ -102,7 +106,7 @@ class Delivery:
         for lane in self.lanes.values():
             self._release(lane)
         declare_events(self._connection, self._topology, self._on_events_declared)
-        self._open_channel()
+        self._channel.open()
 
     def offer(self, monitor_ids: Iterable[str]) -> None:
         """Blocks of these monitors were recorded. A held one waits on, but no longer than a second in all."""
@@ -132,6 +136,7 @@ class Delivery:
         """Forgets a monitor."""
         self.lanes.pop(monitor_id, None)
         self._holds.forget(monitor_id)
+        self._backlog.drop(monitor_id)
 
     def lane(self, monitor_id: str) -> Lane:
         """The lane of a monitor, a new one if there is none."""
@@ -146,27 +151,16 @@ class Delivery:
 
     def shut(self) -> None:
         """Sends nothing any more."""
-        self._channel = None
+        self._channel.shut()
+        self._backlog.give_up()
 
     # The channel.
 
-    def _open_channel(self) -> None:
-        self._connection.open_channel(self._on_channel, self._on_channel_closed)
-
-    def _on_channel(self, channel: Channel) -> None:
-        guard = self._connection.guard
-        channel.add_on_return_callback(guard(self._on_returned))
-        channel.confirm_delivery(
-            guard(self._on_settled), callback=guard(lambda _frame: self._on_ready(channel))
-        )
-
-    def _on_ready(self, channel: Channel) -> None:
-        self._channel = channel
+    def _on_channel_ready(self, channel: Channel) -> None:
         self._look_for_stalls(channel)
         self._pump()
 
-    def _on_channel_closed(self, _channel: Channel, refusal: Refusal) -> None:
-        self._channel = None
+    def _on_channel_closed(self, refusal: Refusal) -> None:
         self._conclude()  # what was confirmed stays confirmed
         culprits = self._culprits(refusal)
         self._window.clear()
@@ -175,15 +169,11 @@ class Delivery:
             self._queue(lane)
         for lane in culprits:
             self._holds.hold(lane, refusal.text)
-        if refusal.code:
-            _log.warning("the broker closed the publishing channel", code=refusal.code, reason=refusal.text)
-            pause = 0.0 if refusal.code == _NOT_FOUND else _REOPEN_SECONDS
-            self._connection.call_later(pause, self._open_channel)
         self._on_round(list(self.lanes.values()))
 
     def _culprits(self, refusal: Refusal) -> set[Lane]:
         """Whose message the broker refused; an exchange that is gone is declared again at once."""
-        if refusal.code in (0, _NOT_FOUND):
+        if refusal.code in (0, NOT_FOUND):
             return set()
         return self._window.lanes_naming(refusal.text) or self._window.lanes()
 
@@ -203,8 +193,8 @@ class Delivery:
             self._ready.append(lane)
 
     def _pump(self) -> None:
-        while self._ready and self._channel is not None and self._window.worth_filling:
-            if self._connection.is_blocked:
+        while self._ready and (channel := self._channel.current) is not None and self._window.worth_filling:
+            if self._connection.is_blocked or not self._backlog.is_readable:
                 return
             lane = self._ready.popleft()
             lane.queued = False
@@ -213,16 +203,19 @@ class Delivery:
             if lane.state is LaneState.UNDECLARED:
                 self._declare(lane)
             else:
-                self._send(lane, self._channel)
+                self._send(lane, channel)
 
     def _send(self, lane: Lane, channel: Channel) -> None:
         room, room_bytes = self._window.room
         allowed = lane.allowance(min(room, _PORTION_ENTRIES), self._window.lane_limit)
         if not allowed:
             return  # queued again when what it waits for is settled
-        entries = self._outbox.pending(
+        entries = self._backlog.pending(
             lane.monitor_id, lane.cursor, max_entries=allowed, max_bytes=room_bytes
         )
+        if entries is None:
+            self._queue(lane)
+            return
         lane.more = bool(entries)
         for entry in entries:
             channel.basic_publish(
@@ -241,7 +234,11 @@ class Delivery:
         if self._declaring >= _DECLARATIONS_AT_ONCE:
             lane.queued = True
             self._undeclared.append(lane)
-        elif self._outbox.pending(lane.monitor_id, lane.cursor, max_entries=1, max_bytes=1):
+            return
+        first = self._backlog.pending(lane.monitor_id, lane.cursor, max_entries=1, max_bytes=1)
+        if first is None:
+            self._queue(lane)
+        elif first:
             lane.declaring()
             self._declaring += 1
             done = partial(self._on_declared, lane)
@@ -267,34 +264,8 @@ class Delivery:
 
     # What comes back.
 
-    def _on_returned(
-        self, _channel: Channel, _method: Basic.Return, properties: BasicProperties, _body: bytes
-    ) -> None:
-        # Always before the confirm of the same message (measured, and RabbitMQ's documentation of confirms).
-        monitor_id, _, sequence = str(properties.message_id).rpartition(":")
-        self.returned += 1
-        if (lane := self.lanes.get(monitor_id)) is not None:
-            lane.turn_back(int(sequence), UNROUTABLE)
-
-    def _on_settled(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
-        method = frame.method
-        flights = self._window.settle(method.delivery_tag, multiple=method.multiple)
-        if isinstance(method, Basic.Nack):
-            self.nacked += len(flights)
-            for lane, sequence, _ in flights:
-                lane.turn_back(sequence, NOT_KEPT)
-        for lane, sequence, _ in flights:
-            lane.confirm(sequence)
-            self._touched.add(lane)
-        self.settled += len(flights)
-        if not self._round_is_due:
-            self._round_is_due = True
-            self._connection.call_later(0, self._round)
-
     def _round(self) -> None:
-        self._round_is_due = False
-        touched = self._touched
-        for lane in touched:
+        for lane in self.settlements.touched:
             if came_back := lane.turn():
                 self._holds.hold(lane, came_back)
             elif lane.state is LaneState.FLOWING and lane.monitor_id in self._holds.held:
@@ -305,21 +276,25 @@ class Delivery:
 
     def _conclude(self) -> None:
         """Forgets what the lanes have confirmed."""
-        touched, self._touched = self._touched, set()
+        touched = self.settlements.take_touched()
         confirmed: dict[str, int] = {}
         for lane in touched:
             sequence = lane.take_confirmed()
             if sequence is not None and not lane.retired:
                 confirmed[lane.monitor_id] = sequence
         if confirmed:
-            self._outbox.confirm(confirmed)
+            self._backlog.confirm(confirmed)
         self._on_round(touched)
+
+    def _on_disk_back(self, monitor_ids: frozenset[str]) -> None:
+        self._pump()
+        self._on_round([self.lanes[monitor_id] for monitor_id in monitor_ids if monitor_id in self.lanes])
 
     # Holding.
 
     def _look_for_stalls(self, channel: Channel) -> None:
         """A queue without a quorum settles nothing: its monitor must not keep the window from the others."""
-        if channel is not self._channel:
+        if channel is not self._channel.current:
             return
         self._connection.call_later(_STALL_SECONDS, partial(self._look_for_stalls, channel))
         for lane in self._window.lanes() if not self._connection.is_blocked else ():

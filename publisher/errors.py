@@ -2,8 +2,10 @@
 
 FsheraldError
 └── PublisherError
-    ├── StoreError        the state directory cannot be used
-    └── OutboxFullError   accepting the block would exceed the outbox's bound
+    ├── StoreError            the state directory cannot be used
+    │   ├── DamagedStoreError     the store's file is not what was written
+    │   └── StoreFullError        its disk is full
+    └── OutboxFullError       accepting the block would exceed the outbox's bound
 """
 
 from __future__ import annotations
@@ -17,6 +19,14 @@ class PublisherError(FsheraldError):
 
 class StoreError(PublisherError):
     """The store could not be read or written."""
+
+
+class DamagedStoreError(StoreError):
+    """The store's file is damaged."""
+
+
+class StoreFullError(StoreError):
+    """The disk of the state directory is full."""
 
 
 class OutboxFullError(PublisherError):

@@ -10,13 +10,14 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from publisher.database import frees_room, takes_room
 from schemas.monitors import MonitorState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from typing import Any, Protocol
 
+    from publisher.database import Database as StoreDatabase
     from publisher.sighting import Signature
 
     class Database(Protocol):
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         def executemany(self, statement: str, values: Iterable[Sequence[object]], /) -> Any:
             """Runs one statement for each of the values."""
 
-    Transaction = Callable[[str], AbstractContextManager[Database]]
 
 SCHEMA = """
 CREATE TABLE ledgers (
@@ -59,6 +59,11 @@ CREATE TABLE dropped (directory INTEGER PRIMARY KEY) STRICT;
 """
 
 _PURGE_ROWS = 2000
+_HIGHEST_KEY = (
+    "SELECT max((SELECT coalesce(max(key), 0) FROM directories),"
+    " (SELECT coalesce(max(directory), 0) FROM dropped),"
+    " (SELECT coalesce(max(directory), 0) FROM files))"
+)
 
 
 class DirectoryRow(NamedTuple):
@@ -114,21 +119,22 @@ class LedgerTables:
     """
 
     def __init__(
-        self,
-        transaction: Transaction,
-        reading: Transaction,
-        keys: Mapping[str, int],
-        db: Database,
+        self, database: StoreDatabase, keys: Mapping[str, int], monitors_changed: Callable[[], None]
     ) -> None:
-        """Shares the store's connection and lock; `keys` are the monitors' keys by their ids."""
-        self._transaction = transaction
-        self._reading = reading
+        """Shares the store's connection and lock.
+
+        Args:
+            database: The store's.
+            keys: The monitors' keys by their ids.
+            monitors_changed: Called when a monitor's state was stored.
+        """
+        self.database = database
+        self._transaction = database.transaction
+        self._reading = database.reading
         self._keys = keys
-        highest = db.execute(
-            "SELECT max((SELECT coalesce(max(key), 0) FROM directories),"
-            " (SELECT coalesce(max(directory), 0) FROM dropped),"
-            " (SELECT coalesce(max(directory), 0) FROM files))"
-        ).fetchone()[0]
+        self._monitors_changed = monitors_changed
+        with self._reading("the ledgers could not be read") as db:
+            highest = db.execute(_HIGHEST_KEY).fetchone()[0]
         self._next = itertools.count(highest + 1)
 
     def new_key(self) -> int:
@@ -175,11 +181,13 @@ class LedgerTables:
             ).fetchone()
         return row and (row[0], row[1], row[2], row[3])
 
+    @takes_room
     def learn(self, monitor_id: str, changes: LedgerChanges) -> None:
         """Writes what needs no block: what was there at the start, or is not wanted by the subscriber."""
         with self._transaction("the ledger could not be written") as db:
             apply_changes(db, self._keys[monitor_id], changes)
 
+    @takes_room
     def begin(self, monitor_id: str, root: LedgerRoot) -> None:
         """The ledger is complete from now on, and its monitor Started."""
         mount_point = root.mount_point.encode("utf-8", "surrogateescape")
@@ -190,12 +198,15 @@ class LedgerTables:
                 "INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?, ?)",
                 (key, root.device, root.inode, mount_point),
             )
+        self._monitors_changed()
 
+    @frees_room
     def drop(self, monitor_id: str) -> None:
         """Empties a monitor's ledger."""
         with self._transaction("the ledger could not be emptied") as db:
             drop_ledger(db, self._keys[monitor_id])
 
+    @frees_room
     def purge(self) -> bool:
         """Deletes a portion of what is left of dropped directories; whether there is more."""
         with self._transaction("the ledger could not be cleaned") as db:

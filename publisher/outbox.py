@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from publisher.errors import OutboxFullError
+from publisher.errors import OutboxFullError, StoreFullError
 from publisher.store import Entry
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ DEFAULT_LIMIT_BYTES = 1 << 30
 ENTRY_OVERHEAD_BYTES = 128
 """What an entry takes on top of its body: its row, key and properties."""
 _PORTION = 256
+_STEP_ON_FULL_DISK = 8
 
 
 class Outbox:
@@ -126,7 +127,21 @@ class Outbox:
             return list(self._sizes)
 
     def confirm(self, up_to: Mapping[str, int]) -> None:
-        """Forgets what the broker has confirmed: each monitor's entries up to and with the given sequence."""
+        """Forgets what the broker has confirmed: each monitor's entries up to and with the given sequence.
+
+        On a full disk it goes in small steps, for each takes room before it makes any.
+
+        Raises:
+            StoreError: The disk refused; part of it may be forgotten.
+        """
+        try:
+            self._forget(up_to)
+        except StoreFullError:
+            for monitor_id, last in up_to.items():
+                for sequence in self._store.steps(monitor_id, last, _STEP_ON_FULL_DISK):
+                    self._forget({monitor_id: sequence})
+
+    def _forget(self, up_to: Mapping[str, int]) -> None:
         freed = self._store.forget_entries(up_to)
         with self._lock:
             for monitor_id, (count, size) in freed.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from publisher.amqp import AmqpConnection, AmqpSettings, Refusal
 from publisher.declarations import MonitorDeclaration, delete_exchange, name_problem
 from publisher.delivery import Delivery
 from publisher.monitor_requests import MonitorRequests
+from publisher.relay_status import RelayStatus
 from publisher.window import Window
 from schemas.errors import MonitorFailedError
 
@@ -31,31 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Relay", "RelayStatus"]
 
 REQUEST_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class RelayStatus:
-    """How the relay is doing, at some moment of late.
-
-    Attributes:
-        connected: Blocks can be published.
-        blocked: The broker has stopped reading them, being short of memory or disk.
-        last_error: What an operator should look at; None when nothing is wrong.
-        confirmed: Blocks that the broker has taken since the start, repeated ones included.
-        returned: Blocks that came back because no queue took them.
-        nacked: Blocks that the broker refused to keep.
-        reconnects: How often the connection had to be opened again.
-        held: The monitors whose blocks wait for a queue, or for a broker that takes them.
-    """
-
-    connected: bool
-    blocked: bool
-    last_error: str | None
-    confirmed: int
-    returned: int
-    nacked: int
-    reconnects: int
-    held: frozenset[str]
 
 
 class Relay:
@@ -192,15 +167,17 @@ class Relay:
     def status(self) -> RelayStatus:
         """How it is doing; never blocks."""
         connection, delivery = self._connection, self._delivery
+        settlements = delivery.settlements
         return RelayStatus(
             connected=connection.is_open,
             blocked=connection.is_blocked,
-            last_error=connection.last_error or delivery.problem,
-            confirmed=delivery.settled - delivery.returned - delivery.nacked,
-            returned=delivery.returned,
-            nacked=delivery.nacked,
+            last_error=connection.last_error or delivery.problem or delivery.store_problem,
+            confirmed=settlements.settled - settlements.returned - settlements.nacked,
+            returned=settlements.returned,
+            nacked=settlements.nacked,
             reconnects=connection.reconnects,
             held=delivery.held,
+            store_problem=delivery.store_problem,
         )
 
     # For the connection's thread.

@@ -1,18 +1,16 @@
-"""The one SQLite file (WAL) that holds the monitors, the outbox and the ledgers; the only importer of sqlite3.
+"""The one SQLite file (WAL) that holds the monitors, the outbox and the ledgers: what is in it, and how it is asked.
 
-One connection and one lock serve every thread: SQLite admits one writer at a time anyway, and a lock hands
-over at once where SQLite's own busy handler sleeps for milliseconds. The lock is held for one transaction.
+How the file is opened, guarded and kept from a full disk stands in `publisher.database`; what becomes of one
+that is damaged in `publisher.recovery`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from publisher.database import Database, frees_room, takes_room
 from publisher.errors import StoreError
 from publisher.ledger_tables import (
     SCHEMA as LEDGER_SCHEMA,
@@ -23,16 +21,20 @@ from publisher.ledger_tables import (
     drop_incomplete,
     drop_ledger,
 )
+from publisher.sidecar import MonitorRecord
 from schemas.monitors import MonitorSpec, MonitorState
 from schemas.rpc import dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import sqlite3
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from publisher.ledger_tables import LedgerChanges
+    from publisher.reserve import Reserve
+    from publisher.sidecar import Sidecar
 
 SCHEMA_VERSION = 2
 
@@ -61,18 +63,33 @@ CREATE TABLE entries (
 ) STRICT;
 """
 
+_DAMAGED_TABLE = """
+CREATE TABLE IF NOT EXISTS damaged (
+    monitor_id TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+"""
+
 REQUEST_MEMORY_SECONDS = 30 * 24 * 3600
 """How long a createMonitor's message id is remembered after its monitor is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMonitor:
-    """A monitor as the store knows it; `sequence` is the last one used, 0 for none."""
+    """A monitor as the store knows it.
+
+    Attributes:
+        id: Its id.
+        spec: What it was asked for.
+        state: Whether it is to watch.
+        sequence: The last one used, 0 for none.
+        damaged: The store was damaged, and something of this monitor may be missing; until `forget_damage`.
+    """
 
     id: str
     spec: MonitorSpec
     state: MonitorState
     sequence: int
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +112,49 @@ class Store:
 
     Every method may be called from any thread and blocks for one transaction (tens of microseconds to a few
     milliseconds). A failure of SQLite is raised as `StoreError`.
+
+    Attributes:
+        damage: What happened to the file before this one, for the log; None if nothing did.
     """
 
-    def __init__(self, path: Path, *, durability: Literal["process", "power"] = "process") -> None:
-        """Opens or makes the file; `power` syncs it to the disk with every transaction."""
-        self._lock = threading.Lock()  # guards the connection: one transaction at a time
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Literal["process", "power"] = "process",
+        reserve: Reserve | None = None,
+        sidecar: Sidecar | None = None,
+        on_damaged: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Opens or makes the file; `publisher.recovery.open_store` does so for a service.
+
+        Args:
+            path: The file.
+            durability: `power` syncs it to the disk with every transaction.
+            reserve: Room for getting a full disk empty.
+            sidecar: Told of every monitor that is made, removed, started or stopped.
+            on_damaged: Hears once that the file turned out to be damaged while in use.
+
+        Raises:
+            DamagedStoreError: It is not a store, or not a whole one.
+            StoreError: It cannot be opened, or is of another version.
+        """
+        self.damage: str | None = None
         self._keys: dict[str, int] = {}
-        with _translated(f"the store {path} could not be opened"):
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            try:
-                self._prepare(durability)
-            except BaseException:
-                self._db.close()
-                raise
-        self.ledgers = LedgerTables(self._transaction, self._reading, self._keys, self._db)
+        self._sidecar = sidecar
+        self.database = Database(path, durability=durability, reserve=reserve, on_damaged=on_damaged)
+        self._db = self.database.connection
+        self._transaction = self.database.transaction
+        self._reading = self.database.reading
+        try:
+            self._prepare()
+            self.database.opened()
+            self.ledgers = LedgerTables(self.database, self._keys, self._monitors_changed)
+        except BaseException:
+            self._db.close()
+            raise
+        if sidecar is not None:
+            sidecar.start(self.records)
 
     def __enter__(self) -> Self:
         return self
@@ -120,9 +166,11 @@ class Store:
 
     def close(self) -> None:
         """Closes the file; harmless when closed already."""
-        with self._lock:
-            self._db.close()
+        if self._sidecar is not None:
+            self._sidecar.close()
+        self.database.close()
 
+    @takes_room
     def add_monitor(self, monitor_id: str, spec: MonitorSpec, *, request_key: str | None = None) -> None:
         """Stores a new, Stopped monitor and, with it, the request that made it."""
         now = int(time.time())
@@ -135,7 +183,9 @@ class Store:
                 db.execute("INSERT INTO requests VALUES (?, ?, ?)", (request_key, monitor_id, now))
             db.execute("DELETE FROM requests WHERE created_at < ?", (now - REQUEST_MEMORY_SECONDS,))
             assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has always a row; for the type checker
-            self._keys[monitor_id] = cursor.lastrowid
+            key = cursor.lastrowid
+        self._keys[monitor_id] = key
+        self._monitors_changed()
 
     def find_request(self, request_key: str) -> str | None:
         """The id of the monitor that this createMonitor request made, None if it made none."""
@@ -149,15 +199,32 @@ class Store:
         """All monitors, in the order in which they were made."""
         with self._reading("the monitors could not be read") as db:
             rows = db.execute("SELECT id, spec, state, sequence FROM monitors ORDER BY key").fetchall()
+            damaged = {row[0] for row in db.execute("SELECT monitor_id FROM damaged")}
         return [
-            StoredMonitor(id_, _spec_from_text(spec), MonitorState(state), seq)
+            StoredMonitor(id_, _spec_from_text(spec), MonitorState(state), seq, id_ in damaged)
             for id_, spec, state, seq in rows
         ]
 
+    def records(self) -> list[MonitorRecord]:
+        """All monitors as they stand in the file."""
+        with self._reading("the monitors could not be read") as db:
+            rows = db.execute(
+                "SELECT id, spec, state, sequence, created_at FROM monitors ORDER BY key"
+            ).fetchall()
+        return [MonitorRecord(*row) for row in rows]
+
+    @frees_room
+    def forget_damage(self, monitor_id: str) -> None:
+        """What was damaged of this monitor has been told, and compared anew."""
+        with self._transaction("it could not be stored that a damage has been told") as db:
+            db.execute("DELETE FROM damaged WHERE monitor_id = ?", (monitor_id,))
+
+    @frees_room
     def set_state(self, monitor_id: str, state: MonitorState) -> None:
         """Stores a monitor's state; one that is Stopped has no ledger."""
         with self._transaction("the monitor's state could not be stored") as db:
             self._set_state(db, self._keys.get(monitor_id, 0), state)
+        self._monitors_changed()
 
     @staticmethod
     def _set_state(db: sqlite3.Connection, key: int, state: MonitorState) -> None:
@@ -165,16 +232,20 @@ class Store:
         if state is MonitorState.STOPPED:
             drop_ledger(db, key)
 
+    @frees_room
     def remove_monitor(self, monitor_id: str, *, forget_request: bool = False) -> None:
         """Forgets a monitor and its entries; with `forget_request` also the request that made it."""
         with self._transaction("the monitor could not be removed") as db:
-            key = self._keys.pop(monitor_id, None)
+            key = self._keys.get(monitor_id)
+            db.execute("DELETE FROM damaged WHERE monitor_id = ?", (monitor_id,))
             db.execute("DELETE FROM monitors WHERE key = ?", (key,))
             db.execute("DELETE FROM entries WHERE monitor = ?", (key,))
             if key is not None:
                 drop_ledger(db, key)
             if forget_request:
                 db.execute("DELETE FROM requests WHERE monitor_id = ?", (monitor_id,))
+        self._keys.pop(monitor_id, None)
+        self._monitors_changed()
 
     def append(
         self,
@@ -185,8 +256,26 @@ class Store:
     ) -> None:
         """Accepts one monitor's blocks, its last sequence, what they change in its ledger, and, if given, its state.
 
-        All in one transaction.
+        All in one transaction. The last blocks of one that is Stopped may use the reserve, for its ledger goes.
         """
+        append = self._append_last if state is MonitorState.STOPPED else self._append
+        append(entries, state, changes)
+
+    @takes_room
+    def _append(
+        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
+    ) -> None:
+        self._write(entries, state, changes)
+
+    @frees_room
+    def _append_last(
+        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
+    ) -> None:
+        self._write(entries, state, changes)
+
+    def _write(
+        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
+    ) -> None:
         monitor_id = entries[0].monitor_id
         with self._transaction("the block could not be recorded") as db:
             key = self._keys[monitor_id]
@@ -199,6 +288,8 @@ class Store:
                 apply_changes(db, key, changes)
             if state is not None:
                 self._set_state(db, key, state)
+        if state is not None:
+            self._monitors_changed()
 
     def entries(self, monitor_id: str, after: int, limit: int) -> list[Entry]:
         """Up to `limit` entries of a monitor with a sequence above `after`, in order."""
@@ -210,10 +301,11 @@ class Store:
             ).fetchall()
         return [Entry(monitor_id, *row) for row in rows]
 
+    @frees_room
     def forget_entries(self, up_to: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         """Forgets each monitor's entries up to and with the given sequence; returns (entries, bytes) freed."""
         freed: dict[str, tuple[int, int]] = {}
-        with self._transaction("confirmed blocks could not be forgotten") as db:
+        with self._transaction("confirmed blocks could not be forgotten", may_be_lost=True) as db:
             for monitor_id, sequence in up_to.items():
                 bounds = (self._keys.get(monitor_id), sequence)
                 count, size = db.execute(
@@ -224,6 +316,15 @@ class Store:
                 freed[monitor_id] = (count, int(size))
         return freed
 
+    def steps(self, monitor_id: str, up_to: int, size: int) -> list[int]:
+        """The sequences at which `size` more entries of a monitor are done, `up_to` the last of them."""
+        with self._reading("the outbox could not be read") as db:
+            rows = db.execute(
+                "SELECT sequence FROM entries WHERE monitor = ? AND sequence < ? ORDER BY sequence",
+                (self._keys.get(monitor_id), up_to),
+            ).fetchall()
+        return [*(row[0] for row in rows[size - 1 :: size]), up_to]
+
     def entry_sizes(self) -> dict[str, tuple[int, int]]:
         """(entries, bytes of their bodies) of each monitor that has any; read once at start."""
         with self._reading("the outbox could not be read") as db:
@@ -233,14 +334,17 @@ class Store:
             ).fetchall()
         return {monitor_id: (count, size) for monitor_id, count, size in rows}
 
-    def _prepare(self, durability: Literal["process", "power"]) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
-        self._migrate()
-        self._keys.update(self._db.execute("SELECT id, key FROM monitors").fetchall())
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            drop_incomplete(self._db)
+    def _monitors_changed(self) -> None:
+        if self._sidecar is not None:
+            self._sidecar.changed()
+
+    def _prepare(self) -> None:
+        with self._reading(f"the store {self.database.path} could not be opened") as db:
+            self._migrate()
+            db.executescript(_DAMAGED_TABLE)
+            self._keys.update(db.execute("SELECT id, key FROM monitors").fetchall())
+        with self._transaction(f"the store {self.database.path} could not be opened") as db:
+            drop_incomplete(db)
 
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -254,26 +358,6 @@ class Store:
 
     def _script(self, statements: str) -> None:
         self._db.executescript(f"BEGIN;{statements}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
-
-    @contextlib.contextmanager
-    def _transaction(self, failure: str) -> Iterator[sqlite3.Connection]:
-        with self._lock, _translated(failure), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
-
-    @contextlib.contextmanager
-    def _reading(self, failure: str) -> Iterator[sqlite3.Connection]:
-        with self._lock, _translated(failure):
-            yield self._db
-
-
-@contextlib.contextmanager
-def _translated(failure: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as exc:
-        msg = f"{failure}: {exc}"
-        raise StoreError(msg) from exc
 
 
 def _spec_to_text(spec: MonitorSpec) -> str:

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a broker: it can be absent, cut its connections, and appear again."""
+"""A TCP proxy in front of a broker: absent, cutting, silent or slow, and on another day in front of another one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class TcpProxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._closed = threading.Event()
+        self.bytes_per_second: int | None = None
         self._lock = threading.Lock()  # guards the sockets
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -31,8 +35,21 @@ class TcpProxy:
     ) -> None:
         self.close()
 
+    def move(self, host: str, port: int) -> None:
+        """From the next connection on it leads there; `cut` ends those that lead to the old place."""
+        self._target = (host, port)
+
+    def freeze(self) -> None:
+        """Nothing gets through any more, and nobody is told: connections stay open, new ones too."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """What was under way goes on."""
+        self._flowing.set()
+
     def open(self) -> None:
         """Starts to listen."""
+        self._closed.clear()
         self._server = socket.create_server(("127.0.0.1", self.port), reuse_port=True)
         self._run(self._accept, self._server)
 
@@ -51,6 +68,8 @@ class TcpProxy:
                 self._server.shutdown(socket.SHUT_RDWR)
             self._server.close()
             self._server = None
+        self._closed.set()
+        self.thaw()
         self.cut()
         for thread in self._threads:
             thread.join(10)
@@ -76,6 +95,9 @@ class TcpProxy:
     def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
+                self._flowing.wait()
+                if self.bytes_per_second is not None:
+                    self._closed.wait(len(data) / self.bytes_per_second)
                 target.sendall(data)
         for one in (source, target):
             with contextlib.suppress(OSError):

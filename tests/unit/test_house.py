@@ -21,7 +21,7 @@ HOMES = {
         "publisher.amqp",
         "publisher.amqp_errors",
         "publisher.amqp_settings",
-        "publisher.delivery",
+        "publisher.settlements",
         "publisher.io_thread",
         "publisher.message",
         "control.consumer",
@@ -30,7 +30,8 @@ HOMES = {
     ),
     "watchdog": ("publisher.watching",),
     "tenacity": ("publisher.amqp",),
-    "sqlite3": ("publisher.store",),
+    # database opens and guards the one file, store asks it; the other two read one that may be damaged as it stands
+    "sqlite3": ("publisher.database", "publisher.store", "publisher.inspection", "publisher.salvage"),
     "prometheus_client": ("control",),
     "typer": ("control",),
     "rich": ("control",),

@@ -316,3 +316,36 @@ def test_a_disk_that_refuses_is_an_io_error(site: Site, monkeypatch: pytest.Monk
     monkeypatch.setattr(site.store, "add_monitor", full)
     with pytest.raises(IOFSError, match="full"):
         site.create()
+
+
+def refuse(*_args: object, **_more: object) -> None:
+    raise StoreError("database or disk is full")
+
+
+def test_a_monitor_that_cannot_be_destroyed_is_still_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exchange too; the same request succeeds later."""
+    monitor_id = site.create()
+    with monkeypatch.context() as patched:
+        patched.setattr(site.store, "remove_monitor", refuse)
+        with pytest.raises(IOFSError, match="full"):
+            site.ask("destroyMonitor", id=monitor_id)
+    assert [info.id for info in site.ask("listMonitors")] == [monitor_id]
+    assert site.relay.deleted == []
+    site.ask("destroyMonitor", id=monitor_id)
+    assert site.relay.deleted == [monitor_id]
+    assert site.ask("listMonitors") == []
+
+
+def test_a_monitor_that_cannot_be_taken_back_is_known(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker refused it and the disk would not forget it: it is there as after a restart, for who asks again."""
+    site.relay.refusal = MonitorFailedError("the broker refused")
+    with monkeypatch.context() as patched:
+        patched.setattr(site.store, "remove_monitor", refuse)
+        with pytest.raises(MonitorFailedError, match="the broker refused"):
+            site.create("request")
+    [left] = site.ask("listMonitors")
+    site.relay.refusal = None
+    assert site.create("request") == left.id
+    assert site.relay.declared[-1] == (left.id, None)

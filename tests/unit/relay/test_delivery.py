@@ -20,9 +20,11 @@ TOPOLOGY = Topology("NS")
 class Scene:
     """A delivery between a memory outbox and a scripted broker."""
 
-    def __init__(self, window_entries: int = 8, window_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self, window_entries: int = 8, window_bytes: int = 1 << 20, outbox: MemoryOutbox | None = None
+    ) -> None:
         self.connection = ScriptedConnection()
-        self.outbox = MemoryOutbox()
+        self.outbox = outbox or MemoryOutbox()
         self.rounds: list[set[str]] = []
         self.delivery = Delivery(
             self.connection,  # type: ignore[arg-type]  # stands in for an AmqpConnection
@@ -164,7 +166,7 @@ def test_a_returned_block_holds_its_monitor_and_no_other(scene: Scene):
     scene.connection.advance()
     scene.outbox.put("n", 3)
     assert scene.delivery.held == {"m"}
-    assert scene.delivery.returned == 1
+    assert scene.delivery.settlements.returned == 1
     assert scene.connection.sequences("m") == [1]
     assert scene.connection.sequences("n") == [1, 2, 3, 4]
     assert scene.outbox.size("m")[0] == 3
@@ -206,7 +208,7 @@ def test_a_nacked_block_is_sent_again(scene: Scene):
     scene.connect()
     scene.connection.publishing().nack(1)
     scene.connection.advance()
-    assert scene.delivery.nacked == 1
+    assert scene.delivery.settlements.nacked == 1
     assert scene.delivery.problem
     scene.connection.advance(1.0)
     scene.confirm_all()
