@@ -75,6 +75,10 @@ class Load:
 
     # Running.
 
+    def only_inside(self) -> None:
+        """Move nothing in or out: the tree is on a file system of its own."""
+        del self._steps[self._move_in], self._steps[self._move_out]
+
     def run(self, steps: int) -> None:
         """Make so many changes on this thread."""
         choices, weights = list(self._steps), list(self._steps.values())
@@ -95,6 +99,11 @@ class Load:
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the changes of `start` are made, or could not be."""
+        return self._thread is None or not self._thread.is_alive()
+
     def join(self, *, seconds: float = 60.0) -> None:
         """Wait until the changes of `start` are made; no effect if there are none."""
         if self._thread is not None:
@@ -109,6 +118,18 @@ class Load:
         self.join()
         for path in list(self._open):
             self._close(path)
+
+    def clear(self) -> None:
+        """Remove all that is there."""
+        self.finish()
+        for name in sorted(os.listdir(self.root)):
+            path = f"{self.root}/{name}"
+            if os.path.isdir(path) and not os.path.islink(path):
+                self._forget_below(path)
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        self._files.clear()
 
     # Files.
 

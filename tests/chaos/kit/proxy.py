@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 
-from tests.brokers import Broker, VirtualHost
+from tests.brokers import VirtualHost
 from tests.tcp_proxy import TcpProxy
 
 _CHUNK_BYTES = 65536
@@ -43,9 +43,9 @@ class NetworkProxy(TcpProxy):
         """Forward again, what came meanwhile first."""
         self._flowing.set()
 
-    def lead_to(self, broker: Broker) -> None:
-        """New connections go there; the ones that are open are cut."""
-        self._target = (broker.host, broker.port)
+    def lead_to(self, vhost: VirtualHost) -> None:
+        """New connections go to its broker; the ones that are open are cut."""
+        self._target = (vhost.broker.host, vhost.broker.port)
         self.cut()
 
     def close(self) -> None:

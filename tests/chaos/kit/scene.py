@@ -55,6 +55,11 @@ class Witness:
         self._subscription.messages = self.messages
         return self._subscription
 
+    def unsubscribe(self) -> None:
+        """Listen no more; what is published from now on finds no queue."""
+        self.hear()
+        self.client.channel.queue_delete(self._subscription.queue)
+
     @property
     def exchange(self) -> str:
         """The monitor's exchange."""
