@@ -18,7 +18,7 @@ from tests.chaos.kit.truth import Truth, on_disk
 from tests.waiting import eventually
 
 # Several rounds of polling.
-LOST_SECONDS = 2.0
+LOST_SECONDS = 1.0
 
 
 class Share:

@@ -23,11 +23,11 @@ Json = dict[str, Any]
 
 # Less waiting for what is not to come. The quiet time is longer than any of these.
 QUICK = {
-    "FSHERALD_MODIFY_INTERVAL_SECONDS": "0.4",
-    "FSHERALD_SETTLE_SECONDS": "0.4",
-    "FSHERALD_POLL_INTERVAL_SECONDS": "0.2",
+    "FSHERALD_MODIFY_INTERVAL_SECONDS": "0.25",
+    "FSHERALD_SETTLE_SECONDS": "0.25",
+    "FSHERALD_POLL_INTERVAL_SECONDS": "0.1",
 }
-QUIET_SECONDS = 0.8
+QUIET_SECONDS = 0.5
 SETTLE_SECONDS = 15.0
 _MOST_SHOWN = 25
 
@@ -58,7 +58,7 @@ class Witness:
     def unsubscribe(self) -> None:
         """Listen no more; what is published from now on finds no queue."""
         self.hear()
-        self.client.channel.queue_delete(self._subscription.queue)
+        self.client.channel.queue_unbind(self._subscription.queue, self.exchange, "#")
 
     @property
     def exchange(self) -> str:
@@ -209,7 +209,7 @@ class Scene:
 
 
 def _names(line: str, metric: str) -> bool:
-    return line.startswith((f"{metric} ", f"{metric}{{"))
+    return line.startswith((f"{metric} ", f"{metric}{{", f"{metric}_total "))
 
 
 def _level(line: str) -> str:
