@@ -56,9 +56,9 @@ class Witness:
         return self._subscription
 
     def unsubscribe(self) -> None:
-        """Listen no more; what is published from now on finds no queue."""
-        self.hear()
+        """Listen no more; what is published from now on finds no queue, what was before is heard."""
         self.client.channel.queue_unbind(self._subscription.queue, self.exchange, "#")
+        self.until_quiet()
 
     @property
     def exchange(self) -> str:
