@@ -141,28 +141,37 @@ def test_a_deleted_exchange_is_declared_again(
     witness.settle(load=load)
 
 
+@contextmanager
+def user_of(*vhosts: VirtualHost) -> Iterator[str]:
+    """A user who may do everything there; yields the beginning of a URL, up to the host."""
+    name = f"user-{vhosts[0].name}"
+    for vhost in vhosts:
+        vhost.broker.create_user(name, "secret")
+        vhost.broker.set_permissions(vhost.name, user=name)
+    try:
+        yield f"amqp://{name}:secret@"
+    finally:
+        for vhost in vhosts:
+            vhost.broker.delete_user(name)
+
+
 def test_a_permission_taken_away_holds_events_back(
     open_scene: OpenScene, proxy: NetworkProxy, chaos_vhost: VirtualHost, seed: int
 ) -> None:
     """The broker refuses every block and every declaration: kept, in order; given back, they go out."""
-    broker, user = chaos_vhost.broker, f"user-{chaos_vhost.name}"
-    broker.create_user(user, "secret")
-    try:
-        broker.set_permissions(chaos_vhost.name, user=user)
-        own = broker.url("", username=user, password="secret").partition("@")[0]
-        scene = open_scene(proxy=proxy, FSHERALD_AMQP_URL=f"{own}@{proxy.url.partition('@')[2]}")
+    broker, name = chaos_vhost.broker, f"user-{chaos_vhost.name}"
+    with user_of(chaos_vhost) as user:
+        scene = open_scene(proxy=proxy, FSHERALD_AMQP_URL=user + proxy.url.partition("@")[2])
         witness, load = begin(scene, seed)
         witness.settle(load=load)
-        broker.set_permissions(chaos_vhost.name, user=user, write="^$", configure="^$")
+        broker.set_permissions(chaos_vhost.name, user=name, write="^$", configure="^$")
         proxy.cut()  # a channel that is open remembers what it was allowed
         load.run(STEPS)
         eventually(lambda: scene.metric("fsherald_outbox_entries") > 0)
         assert scene.service.get("/healthz") == 200
         load.run(STEPS)
-        broker.set_permissions(chaos_vhost.name, user=user)
+        broker.set_permissions(chaos_vhost.name, user=name)
         witness.settle(load=load, seconds=40)
-    finally:
-        broker.delete_user(user)
 
 
 def test_a_listener_that_comes_late_gets_everything(open_scene: OpenScene, seed: int) -> None:
@@ -197,25 +206,25 @@ def other_vhost(brokers: Brokers, chaos_vhost: VirtualHost) -> Iterator[VirtualH
 
 
 def test_a_broker_exchanged_for_another_gets_what_is_owed(
-    far: Scene, proxy: NetworkProxy, other_vhost: VirtualHost, seed: int
+    open_scene: OpenScene, proxy: NetworkProxy, chaos_vhost: VirtualHost, other_vhost: VirtualHost, seed: int
 ) -> None:
-    """3.10 for 4 and back: the new one knows nothing; exchanges are declared, requests answered, numbers go on."""
-    witness, load = begin(far, seed)
-    witness.settle(load=load)
-    proxy.close()
-    load.run(STEPS)
-    proxy.lead_to(other_vhost)
-    proxy.open()
-    eventually(lambda: is_ready(far), seconds=40)
-    eventually(
-        lambda: witness.exchange in {row["name"] for row in other_vhost.broker.exchanges(other_vhost.name)}
-    )
-    moved = Scene(far.service, other_vhost, far.root)
-    with moved:
-        witness.subscribe(moved.client())
-        load.run(STEPS)
+    """3.10 for 4, and 4 for 3.10: the new one knows nothing; exchanges are declared there, and numbers go on."""
+    other = other_vhost.broker
+    with user_of(chaos_vhost, other_vhost) as user:
+        scene = open_scene(proxy=proxy, FSHERALD_AMQP_URL=user + proxy.url.partition("@")[2])
+        witness, load = begin(scene, seed)
         witness.settle(load=load)
-        assert witness.describe()["state"] == "Started"
+        proxy.close()
+        load.run(STEPS)
+        proxy.lead_to(other_vhost)
+        proxy.open()
+        eventually(lambda: is_ready(scene), seconds=40)
+        eventually(lambda: witness.exchange in {row["name"] for row in other.exchanges(other_vhost.name)})
+        with Scene(scene.service, other_vhost, scene.root) as moved:
+            witness.subscribe(moved.client())
+            load.run(STEPS)
+            witness.settle(load=load)
+            assert witness.describe()["state"] == "Started"
 
 
 def test_a_slow_broker_does_not_slow_the_capture(far: Scene, proxy: NetworkProxy, seed: int) -> None:
