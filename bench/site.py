@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,8 +36,10 @@ class Site:
         self.processes.append(process)
         return process
 
-    def serve(self, namespace: str = "fsherald", **settings: str) -> subprocess.Popen[bytes]:
-        """The service, ready for requests."""
+    def serve(
+        self, namespace: str = "fsherald", *, prefix: Sequence[str] = (), **settings: str
+    ) -> subprocess.Popen[bytes]:
+        """The service, ready for requests; `prefix` is a command that runs it."""
         port = 20_000 + os.getpid() % 10_000 + len(self.processes)
         env = {
             "FSHERALD_AMQP_URL": self.url,
@@ -47,8 +49,13 @@ class Site:
             "FSHERALD_HTTP": f"127.0.0.1:{port}",
             **settings,
         }
-        process = self.spawn(sys.executable, "-m", "control", "serve", env=env)
-        eventually(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), seconds=60)
+        process = self.spawn(*prefix, sys.executable, "-m", "control", "serve", env=env)
+        try:
+            _wait_until_ready(process, f"http://127.0.0.1:{port}/readyz")
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         return process
 
     def close(self) -> None:
@@ -86,9 +93,15 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
+def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> None:
+    eventually(lambda: _answers(url) or service.poll() is not None, seconds=60)
+    if service.poll() is not None:
+        raise RuntimeError(f"the service ended with code {service.returncode}")
+
+
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=1) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False

@@ -1,7 +1,8 @@
 """One request queue: deliver -> dispatch -> reply -> acknowledge.
 
-Deliveries come on the thread of a connection that only consumes, are served by workers, and are acknowledged once
-the reply is the broker's business. What was not acknowledged when the channel went is delivered again.
+Deliveries come on the thread of a connection that only consumes. They are served there if that takes no waiting,
+else by workers, and are acknowledged once the reply is the broker's business. What was not acknowledged when the
+channel went is delivered again.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Consumer:
             connection: Consumes only; its owner tells `opened`.
             dispatcher: What the requests mean.
             replies: Where the replies go.
-            workers: Serve the requests. With one of them and a prefetch of 1 that is in order, one at a time.
+            workers: Serve what the dispatcher cannot at once. With one of them and a prefetch of 1 that is in
+                order, one at a time.
             aside: Finish what takes long.
             dead_letter: The queue for what nobody can read or answer.
             on_expired: Told of each request that came too late.
@@ -172,20 +174,40 @@ class Consumer:
         delivery = Delivery.of(
             self._generation, method, properties, body, now=time.monotonic(), limit_bytes=limit
         )
-        self._workers.submit(lambda: self._serve(delivery))
+        if not self._serve_at_once(delivery):
+            self._workers.submit(lambda: self._serve(delivery))
+
+    def _serve_at_once(self, delivery: Delivery) -> bool:
+        """Whether the request is served, for each hand-over to another thread costs as much as a small query."""
+        if delivery.is_cut or delivery.has_expired(time.monotonic()):
+            return False
+        outcome = self._dispatcher.dispatch_at_once(
+            Incoming(delivery.body, delivery.message_id, delivery.headers)
+        )
+        if outcome is None:
+            return False
+        if self._begin(delivery):
+            self._conclude(delivery, outcome)
+        return True
 
     def _acknowledge_here(self, delivery: Delivery) -> None:
         if delivery.generation == self._generation and self._channel is not None and self._channel.is_open:
             self._channel.basic_ack(delivery.tag)
             self._last = None
 
-    # On a worker's thread.
+    # On a worker's thread; beginning and concluding also on the connection's.
 
-    def _serve(self, delivery: Delivery) -> None:
+    def _begin(self, delivery: Delivery) -> bool:
+        """Whether it may be served; if not, it will be delivered again."""
         with self._changed:
             if self._stopping.is_set() or delivery.generation != self._generation:
-                return  # it will be delivered again
+                return False
             self._unfinished += 1
+            return True
+
+    def _serve(self, delivery: Delivery) -> None:
+        if not self._begin(delivery):
+            return
         if delivery.has_expired(time.monotonic()):
             self._on_expired()
             self._acknowledge(delivery)
@@ -257,7 +279,7 @@ class Consumer:
 
     def _acknowledge(self, delivery: Delivery) -> None:
         """From any thread; on a channel that is gone meanwhile there is nothing to acknowledge."""
-        self._connection.call(lambda: self._acknowledge_here(delivery))
+        self._connection.perform(lambda: self._acknowledge_here(delivery))
         with self._changed:
             self._unfinished -= 1
             self._changed.notify_all()

@@ -10,7 +10,8 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -30,12 +31,24 @@ from schemas.rpc import (
 )
 from schemas.topology import CONTENT_TYPE_JSON, CONTENT_TYPE_OCTETS, HEADER_ACCEPT
 
-__all__ = ["Aside", "Caller", "Dispatcher", "Handler", "Incoming", "Octets", "Outcome", "Reply"]
+__all__ = [
+    "NOT_AT_ONCE",
+    "Aside",
+    "Caller",
+    "Dispatcher",
+    "Handler",
+    "Incoming",
+    "Octets",
+    "Outcome",
+    "Reply",
+]
 
 REQUEST_LIMIT_BYTES = 1 << 20
 REPLY_LIMIT_BYTES = 16 << 20
 """The largest message that RabbitMQ takes by default, from 4.0 on."""
 BATCH_LIMIT = 100
+AT_ONCE_LIMIT_BYTES = 8 << 10
+"""Larger requests are not even read by a thread that must not be kept busy."""
 
 T = TypeVar("T")
 
@@ -78,6 +91,13 @@ class Aside:
 
     finish: Callable[[], object]
 
+
+class _NotAtOnce(Enum):
+    NOT_AT_ONCE = "not-at-once"
+
+
+NOT_AT_ONCE: Final = _NotAtOnce.NOT_AT_ONCE
+"""What a handler returns that was to answer at once, and cannot without waiting, or not with a result."""
 
 Handler = Callable[[Any, Caller], object]
 """Serves one request: (parameters, caller) -> result, `Octets`, or `Aside`; raises OmeroFSError or RequestError."""
@@ -156,6 +176,7 @@ class Dispatcher:
         queue: Queue,
         handlers: Mapping[str, Handler],
         *,
+        at_once: Mapping[str, Handler] | None = None,
         observe: Observer = lambda _method, _outcome, _seconds: None,
         request_limit_bytes: int = REQUEST_LIMIT_BYTES,
         reply_limit_bytes: int = REPLY_LIMIT_BYTES,
@@ -166,6 +187,7 @@ class Dispatcher:
         Args:
             queue: Whose methods it answers.
             handlers: By method name; all methods of the queue.
+            at_once: By method name; never wait, and return `NOT_AT_ONCE` where `handlers` has to serve.
             observe: For counting.
             request_limit_bytes: Larger bodies are refused unread.
             reply_limit_bytes: A larger reply is replaced with an error.
@@ -173,6 +195,7 @@ class Dispatcher:
         """
         self._queue = queue
         self._handlers = handlers
+        self._at_once = at_once or {}
         self._observe = observe
         self.request_limit_bytes = request_limit_bytes
         self._reply_limit_bytes = reply_limit_bytes
@@ -197,6 +220,24 @@ class Dispatcher:
             return Outcome(aside=lambda: self._finish(answers, message.is_batch))
         return self._finish(answers, message.is_batch)
 
+    def dispatch_at_once(self, incoming: Incoming) -> Outcome | None:
+        """As `dispatch`, for a thread that must not wait; None if it takes `dispatch` to serve this message."""
+        if not self._at_once or len(incoming.body) > AT_ONCE_LIMIT_BYTES:
+            return None
+        try:
+            message = parse_message(incoming.body)
+        except RequestError:
+            return None
+        request = message.requests[0]
+        if message.is_batch or isinstance(request, InvalidRequest) or request.method not in self._at_once:
+            return None
+        answer = _Answer(request, time.monotonic())
+        caller = _callers(incoming, 1, is_batch=False)[0]
+        answer.result = self._attempt(answer, lambda: self._call(self._at_once, request, caller))
+        if answer.error is not None or answer.result is NOT_AT_ONCE:
+            return None
+        return self._finish([answer], is_batch=False)
+
     def too_large(self, size_bytes: int) -> Outcome:
         """The outcome of a message whose body is larger than a request may be."""
         text = f"the request has {size_bytes} bytes, the limit is {self.request_limit_bytes}"
@@ -211,12 +252,12 @@ class Dispatcher:
             self._observe("", request.error.name, 0.0)
             return request
         answer = _Answer(request, time.monotonic())
-        answer.result = self._attempt(answer, lambda: self._call(request, caller))
+        answer.result = self._attempt(answer, lambda: self._call(self._handlers, request, caller))
         return answer
 
-    def _call(self, request: Request, caller: Caller) -> object:
+    def _call(self, handlers: Mapping[str, Handler], request: Request, caller: Caller) -> object:
         method = find_method(request.method, self._queue)
-        return self._handlers[method.name](method.parse_params(request.params), caller)
+        return handlers[method.name](method.parse_params(request.params), caller)
 
     def _attempt(self, answer: _Answer, work: Callable[[], T]) -> T | None:
         """What `work` returns; None if it fails, and then the answer is an error."""

@@ -1,4 +1,7 @@
-"""What one file is: its stats as the contract has them, of a descriptor that no rename can exchange."""
+"""What one file is: its stats as the contract has them, of a descriptor that no rename can exchange.
+
+`look` tells it of any path. `look_at_once` tells it where that takes no waiting, for a thread that must not wait.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ import pwd
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from schemas.errors import NotFoundError
 from schemas.files import FileStats, FileType
 
 if TYPE_CHECKING:
+    from control.local_mounts import LocalMounts
     from publisher.roots import Roots
+
+_OWNERS_LIMIT = 4096
+_owners: dict[int, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +32,22 @@ class FileLook:
         base_name: The last component.
         type: Of the entry itself: a link is a Link wherever it leads.
         status: Of the entry, or of what the link leads to; a link that leads nowhere has its own.
+        known_owner: Who owns it, if that was known; None to look it up.
     """
 
     base_name: str
     type: FileType
     status: os.stat_result
+    known_owner: str | None = None
 
     @property
     def owner(self) -> str:
         """Who owns it: a name, or the uid where that has no name."""
-        return owner_name(self.status.st_uid)
+        return self.known_owner or owner_name(self.status.st_uid)
 
     def stats(self) -> FileStats:
         """As the contract has it."""
-        return file_stats(self.base_name, self.type, self.status)
+        return file_stats(self.base_name, self.type, self.status, self.known_owner)
 
 
 def look(roots: Roots, path: str) -> FileLook:
@@ -62,6 +70,25 @@ def look(roots: Roots, path: str) -> FileLook:
         return FileLook(base_name, kind, status)
 
 
+def look_at_once(roots: Roots, mounts: LocalMounts, path: str) -> FileLook | None:
+    """The same for a file that is no link and no directory, if nothing has to be waited for; else None.
+
+    The kernel has the path in its cache and the inode in memory, and the file system is of those that tell an
+    inode's status from memory. The owner's name may not be known: asking for it may take long.
+    """
+    opened = roots.open_at_once(path)
+    if opened is None:
+        return None
+    with opened:
+        if not mounts.hold(opened.fd):
+            return None
+        status = opened.stat()
+    if stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
+        return None  # a mount, or a way that has to be followed
+    kind = FileType.FILE if stat.S_ISREG(status.st_mode) else FileType.UNKNOWN
+    return FileLook(posixpath.basename(path), kind, status, _owners.get(status.st_uid))
+
+
 def file_type(fd: int, status: os.stat_result) -> FileType:
     """The type of what the O_PATH descriptor `fd`, opened without following links, stands for."""
     if stat.S_ISDIR(status.st_mode):
@@ -71,11 +98,13 @@ def file_type(fd: int, status: os.stat_result) -> FileType:
     return FileType.FILE if stat.S_ISREG(status.st_mode) else FileType.UNKNOWN
 
 
-def file_stats(base_name: str, kind: FileType, status: os.stat_result) -> FileStats:
+def file_stats(
+    base_name: str, kind: FileType, status: os.stat_result, known_owner: str | None = None
+) -> FileStats:
     """The contract's FileStats of a stat(2) result."""
     return FileStats(
         base_name=base_name,
-        owner=owner_name(status.st_uid),
+        owner=known_owner or owner_name(status.st_uid),
         size=status.st_size,
         m_time=status.st_mtime,
         c_time=status.st_ctime,
@@ -91,13 +120,18 @@ def unknown_stats(base_name: str) -> FileStats:
     )
 
 
-@lru_cache(maxsize=4096)
 def owner_name(uid: int) -> str:
     """The user's name, which may take a directory service to find; the uid as text where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    name = _owners.get(uid)
+    if name is None:
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            name = str(uid)
+        if len(_owners) >= _OWNERS_LIMIT:
+            _owners.clear()
+        _owners[uid] = name
+    return name
 
 
 def _is_mount(fd: int, status: os.stat_result) -> bool:

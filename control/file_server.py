@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 from control.content import Content
 from control.deadline import Deadline
 from control.directory import list_names, list_stats
-from control.dispatcher import Aside, Octets
-from control.file_look import look
+from control.dispatcher import NOT_AT_ONCE, Aside, Octets
+from control.file_look import FileLook, look, look_at_once
 from schemas.errors import LimitExceededError, NotADirectoryFSError, NotFoundError
 from schemas.files import ReadResult, VersionedFileStats, make_version
 from schemas.topology import HEADER_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from control.dispatcher import Caller, Handler
+    from control.local_mounts import LocalMounts
     from publisher.roots import Roots
     from schemas.files import FileDigest, FileStats
     from schemas.methods import DirectoryParams, FileParams, ReadBlockParams, VersionedFileParams
@@ -35,6 +38,7 @@ class FileServer:
         self,
         roots: Roots,
         *,
+        mounts: LocalMounts | None = None,
         stopping: threading.Event | None = None,
         read_limit_bytes: int = READ_LIMIT_BYTES,
         aside_limit: int = ASIDE_LIMIT,
@@ -45,6 +49,7 @@ class FileServer:
 
         Args:
             roots: Nothing outside them is ever touched.
+            mounts: Where one look waits for nobody; None for nowhere.
             stopping: Ends digests and listings that are under way.
             read_limit_bytes: The largest block of readBlock.
             aside_limit: Digests of large files that may be under way or waiting.
@@ -52,6 +57,7 @@ class FileServer:
             query_seconds: How long a digest or a listing may take.
         """
         self._roots = roots
+        self._mounts = mounts
         self._content = Content(roots)
         self._stopping = stopping or threading.Event()
         self._query_seconds = query_seconds
@@ -65,19 +71,40 @@ class FileServer:
         return {
             "getDirectory": self.get_directory,
             "getBulkDirectory": self.get_bulk_directory,
-            "fileExists": self.file_exists,
-            "isDir": self.is_dir,
-            "isFile": self.is_file,
-            "getBaseName": lambda params, _: look(self._roots, params.file_id).base_name,
-            "getSize": lambda params, _: look(self._roots, params.file_id).status.st_size,
-            "getOwner": lambda params, _: look(self._roots, params.file_id).owner,
-            "getATime": lambda params, _: look(self._roots, params.file_id).status.st_atime,
-            "getCTime": lambda params, _: look(self._roots, params.file_id).status.st_ctime,
-            "getMTime": lambda params, _: look(self._roots, params.file_id).status.st_mtime,
-            "getStats": self.get_stats,
             "getSHA1": self.get_sha1,
             "readBlock": self.read_block,
+            **{method: self._looking(tell) for method, tell in _OF_ONE_LOOK.items()},
+            "fileExists": self.file_exists,
         }
+
+    def at_once(self) -> dict[str, Handler]:
+        """The methods that a thread may serve which must not wait: by a result, or by `NOT_AT_ONCE`."""
+        mounts = self._mounts
+        if mounts is None:
+            return {}
+        return {
+            method: self._looking_at_once(tell, mounts, tells_owner=method in _TELL_THE_OWNER)
+            for method, tell in _OF_ONE_LOOK.items()
+        }
+
+    def _looking(self, tell: Callable[[FileLook], object]) -> Handler:
+        def handle(params: FileParams, _caller: Caller) -> object:
+            if self._mounts is not None:
+                self._mounts.refresh()
+            return tell(look(self._roots, params.file_id))
+
+        return handle
+
+    def _looking_at_once(
+        self, tell: Callable[[FileLook], object], mounts: LocalMounts, *, tells_owner: bool
+    ) -> Handler:
+        def handle(params: FileParams, _caller: Caller) -> object:
+            found = look_at_once(self._roots, mounts, params.file_id)
+            if found is None or (tells_owner and found.known_owner is None):
+                return NOT_AT_ONCE
+            return tell(found)
+
+        return handle
 
     def get_directory(self, params: DirectoryParams, _caller: Caller) -> list[str]:
         """Names, sorted."""
@@ -91,26 +118,12 @@ class FileServer:
             self._roots, params.abs_path, params.filter, params.limit, params.after, self._deadline()
         )
 
-    def file_exists(self, params: FileParams, _caller: Caller) -> bool:
+    def file_exists(self, params: FileParams, caller: Caller) -> object:
         """Whether there is such an entry; a link that leads nowhere is one."""
         try:
-            look(self._roots, params.file_id)
+            return self._looking(_exists)(params, caller)
         except (NotFoundError, NotADirectoryFSError):
             return False
-        return True
-
-    def is_dir(self, params: FileParams, _caller: Caller) -> bool:
-        """Whether it is a directory or leads to one."""
-        return stat.S_ISDIR(look(self._roots, params.file_id).status.st_mode)
-
-    def is_file(self, params: FileParams, _caller: Caller) -> bool:
-        """Whether it is a regular file or leads to one."""
-        return stat.S_ISREG(look(self._roots, params.file_id).status.st_mode)
-
-    def get_stats(self, params: FileParams, _caller: Caller) -> VersionedFileStats:
-        """All of it, with the version of the content."""
-        found = look(self._roots, params.file_id)
-        return VersionedFileStats(**dict(found.stats()), version=make_version(found.status))
 
     def get_sha1(self, params: VersionedFileParams, _caller: Caller) -> FileDigest | Aside:
         """The SHA-1 of a file of any size; that of a large one delays no other query."""
@@ -141,3 +154,35 @@ class FileServer:
         if caller.takes_octets:
             return Octets(octets, {HEADER_VERSION: version})
         return ReadResult.of(octets, version)
+
+
+def _exists(_found: FileLook) -> bool:
+    return True
+
+
+def _is_dir(found: FileLook) -> bool:
+    return stat.S_ISDIR(found.status.st_mode)
+
+
+def _is_file(found: FileLook) -> bool:
+    return stat.S_ISREG(found.status.st_mode)
+
+
+def _stats(found: FileLook) -> VersionedFileStats:
+    return VersionedFileStats(**dict(found.stats()), version=make_version(found.status))
+
+
+_OF_ONE_LOOK: dict[str, Callable[[FileLook], object]] = {
+    "fileExists": _exists,
+    "isDir": _is_dir,
+    "isFile": _is_file,
+    "getBaseName": lambda found: found.base_name,
+    "getSize": lambda found: found.status.st_size,
+    "getOwner": lambda found: found.owner,
+    "getATime": lambda found: found.status.st_atime,
+    "getCTime": lambda found: found.status.st_ctime,
+    "getMTime": lambda found: found.status.st_mtime,
+    "getStats": _stats,
+}
+"""What each method tells of one look at a path; of what a link leads to, if it is one."""
+_TELL_THE_OWNER = {"getOwner", "getStats"}

@@ -1,7 +1,8 @@
 """Where requests come in: the connection that consumes both queues, their workers, and the replies' connection.
 
 Commands are served one at a time and in order; the broker keeps those that wait, so it lets them expire to the
-millisecond. Queries are served by a pool; what takes long among them is finished aside, by threads of its own.
+millisecond. Queries that wait for nothing are served where they are delivered, others by a pool; what takes long
+among them is finished aside, by threads of its own. Both connections live on one thread.
 """
 
 from __future__ import annotations
@@ -70,12 +71,14 @@ class Intake:
         """
         tolerate_any_headers()
         self._dead_letter = topology.dead_letter
-        self.replies = Replies(amqp, on_died=on_died, budget_bytes=settings.reply_budget_bytes)
         self._connection = AmqpConnection(
             replace(amqp, connection_name=f"{amqp.connection_name} requests"),
             on_open=self._on_open,
             on_lost=lambda _reason: None,  # the channels say so themselves
             on_died=on_died,
+        )
+        self.replies = Replies(
+            amqp, on_died=on_died, beside=self._connection, budget_bytes=settings.reply_budget_bytes
         )
         self._commands = Workers("commands", 1, on_died=on_died)
         self._queries = Workers("queries", settings.query_workers, on_died=on_died)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
+from functools import cache
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -43,11 +44,13 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._count = cache(self._requests.labels)
+        self._time = cache(self._seconds.labels)
 
     def observe_request(self, method: str, outcome: str, seconds: float) -> None:
         """A request was served, or could not be; `method` is empty if it is not known."""
-        self._requests.labels(method or "unknown", outcome).inc()
-        self._seconds.labels(method or "unknown").observe(seconds)
+        self._count(method or "unknown", outcome).inc()
+        self._time(method or "unknown").observe(seconds)
 
     def observe_expired(self) -> None:
         """A request came too late to be served."""

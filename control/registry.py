@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from publisher.errors import StoreError
 from schemas.errors import NoSuchMonitorError, OmeroFSError
 from schemas.monitors import MonitorInfo, MonitorState
 
@@ -54,11 +55,14 @@ class Registry:
         _log.info("monitors restored", monitors=len(self._monitors), asleep=len(self._asleep))
 
     def retry(self) -> None:
-        """Tries once more to start what could not be started."""
+        """Tries once more to start what could not be started, and to take up what pauses."""
         with self._lock:
             asleep = sorted(self._asleep)
+            paused = [monitor for monitor in self._monitors.values() if monitor.paused]
         for monitor_id in asleep:
             self._wake(monitor_id, complain=_log.debug)
+        for monitor in paused:
+            monitor.retry()
 
     def add(self, monitor_id: str, spec: MonitorSpec, sequence: int = 0) -> Monitor:
         """Builds a monitor and knows it from now on."""
@@ -113,8 +117,8 @@ class Registry:
     def _wake(self, monitor_id: str, *, complain: Callable[..., object]) -> None:
         try:
             self.start(monitor_id)
-        except OmeroFSError as exc:
-            complain("monitor cannot be started, it is tried again", monitor=monitor_id, reason=exc.reason)
+        except (OmeroFSError, StoreError) as exc:
+            complain("monitor cannot be started, it is tried again", monitor=monitor_id, reason=str(exc))
 
 
 def describe(monitor: Monitor, outbox: Outbox, topology: Topology) -> MonitorInfo:

@@ -38,13 +38,14 @@ _log = structlog.get_logger()
 
 
 class Replies:
-    """Sends replies with confirms; `send` may be called from any thread, everything else is done on its own."""
+    """Sends replies with confirms; `send` may be called from any thread, all else happens on the connection's."""
 
     def __init__(
         self,
         settings: AmqpSettings,
         *,
         on_died: Callable[[BaseException], None],
+        beside: AmqpConnection,
         budget_bytes: int = BUDGET_BYTES,
     ) -> None:
         """Connects to nothing yet.
@@ -52,6 +53,7 @@ class Replies:
         Args:
             settings: The broker.
             on_died: Told if the thread ends by an exception.
+            beside: The connection whose thread replies are sent on.
             budget_bytes: Of large replies that may be on their way at a time; who sends another one waits.
         """
         self._budget = Budget(budget_bytes)
@@ -60,6 +62,7 @@ class Replies:
             on_open=lambda _connection: self._open_channel(),
             on_lost=self._on_lost,
             on_died=on_died,
+            beside=beside,
         )
         self._stopping = threading.Event()
         self._flight = ReplyFlight()
@@ -106,7 +109,7 @@ class Replies:
             self._flight.add(reply)
             self._pump()
 
-        self._connection.call(add)
+        self._connection.perform(add)
 
     # What follows runs on the connection's thread.
 

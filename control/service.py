@@ -15,13 +15,17 @@ from control.dispatcher import Dispatcher, Handler
 from control.file_server import FileServer
 from control.health import HealthServer
 from control.intake import Intake, IntakeSettings
+from control.local_mounts import LocalMounts
 from control.logs import configure_logs
 from control.metrics import Metrics
 from control.monitor_server import MonitorServer
 from control.registry import Registry
 from control.signals import ending_signals
 from control.state_dir import StateDir
-from publisher.monitor import Monitor, MonitorSettings
+from publisher.arming import Arming, MonitorSettings
+from publisher.errors import StoreError
+from publisher.ledger import Ledger
+from publisher.monitor import Monitor
 from publisher.outbox import Outbox
 from publisher.relay import Relay
 from publisher.roots import Roots
@@ -37,8 +41,10 @@ if TYPE_CHECKING:
     from schemas.methods import Queue
     from schemas.monitors import MonitorSpec
 
-RETRY_SECONDS = 10.0
-"""How often monitors that could not be started after a restart are tried again."""
+RETRY_SECONDS = 1.0
+"""How often monitors that pause, or could not be started after a restart, are tried again."""
+PURGE_SECONDS = 0.2
+"""How long the ledgers' leavings are deleted at a time."""
 
 SWITCH_SECONDS = 0.0005
 """How long a thread may compute while another waits; Python's 5 ms would show in every hop of every request."""
@@ -94,6 +100,7 @@ class Service:
         )
         file_server = FileServer(
             roots,
+            mounts=undo.enter_context(LocalMounts()),
             stopping=self._stopping,
             read_limit_bytes=config.read_limit_bytes,
             query_seconds=config.query_seconds,
@@ -102,7 +109,7 @@ class Service:
             amqp,
             topology,
             control=self._dispatcher("control", monitor_server.handlers()),
-            files=self._dispatcher("files", file_server.handlers()),
+            files=self._dispatcher("files", file_server.handlers(), file_server.at_once()),
             settings=IntakeSettings(
                 config.query_workers,
                 config.files_queue_type,
@@ -118,28 +125,28 @@ class Service:
             else None
         )
 
-    def _dispatcher(self, queue: Queue, handlers: dict[str, Handler]) -> Dispatcher:
+    def _dispatcher(
+        self, queue: Queue, handlers: dict[str, Handler], at_once: dict[str, Handler] | None = None
+    ) -> Dispatcher:
         handlers["rpc.discover"] = lambda _params, _caller: openrpc(queue)
-        return Dispatcher(queue, handlers, observe=self.metrics.observe_request)
+        return Dispatcher(queue, handlers, at_once=at_once, observe=self.metrics.observe_request)
 
     def _monitor_maker(self, config: Config, roots: Roots) -> MakeMonitor:
         settings = MonitorSettings(
             block_interval_seconds=config.block_interval_seconds,
             modify_interval_seconds=config.modify_interval_seconds,
             settle_seconds=config.settle_seconds,
-            poll_interval_seconds=config.poll_interval_seconds,
         )
+        arming = Arming(roots, self._reader, self._poller, settings)
 
         def make(monitor_id: str, spec: MonitorSpec, sequence: int) -> Monitor:
             return Monitor(
                 monitor_id,
                 spec,
-                roots=roots,
-                reader=self._reader,
-                poller=self._poller,
+                arming=arming,
+                ledger=Ledger(monitor_id, self._store.ledgers),
                 outbox=self._outbox,
                 sequence=sequence,
-                settings=settings,
             )
 
         return make
@@ -226,9 +233,18 @@ class Service:
                 self.start()
                 while not self._ended.wait(RETRY_SECONDS):
                     self._intake.submit_command(self._registry.retry)
+                    self._purge()
             finally:
                 self.stop()
         return 0 if self._failure is None else 1
+
+    def _purge(self) -> None:
+        end = time.monotonic() + PURGE_SECONDS
+        try:
+            while self._store.ledgers.purge() and time.monotonic() < end:
+                pass
+        except StoreError as exc:
+            _log.warning("the store cannot be cleaned", reason=str(exc))
 
     def unhealthy(self) -> str | None:
         """What is broken beyond repair; None if nothing is. Any thread."""

@@ -1,4 +1,4 @@
-"""One AMQP connection with a thread of its own: connects, reconnects for ever, takes work from other threads.
+"""One AMQP connection on an I/O thread: connects, reconnects for ever, takes work from other threads.
 
 What every part that speaks AMQP stands on: the relay, the request queues, the replies, the clients. The owner
 says what to do on a fresh connection (`on_open`); everything else about staying connected is settled here.
@@ -15,14 +15,22 @@ import pika
 import structlog
 from pika import exceptions
 from pika.channel import Channel
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_when_event_set, wait_exponential_jitter
+from tenacity import (
+    DoAttempt,
+    DoSleep,
+    RetryCallState,
+    Retrying,
+    retry_if_result,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
 
 from publisher.amqp_errors import Refusal, describe
 from publisher.amqp_settings import AmqpSettings, parameters, parse_url
 from publisher.io_thread import IoThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 __all__ = ["AmqpConnection", "AmqpSettings", "Channel", "Refusal", "parameters"]
 
@@ -32,6 +40,8 @@ _RECONNECT_PAUSE_SECONDS = 0.05
 """Before a lost connection is tried again: a broker that accepts and closes at once is not hammered."""
 _CLOSE_SECONDS = 2.0
 """How long a polite close may take; a broker in alarm does not even read it."""
+_JOINED_BYTES = 64 << 10
+"""Up to here the frames of a message go out in one piece: copying them costs less than a system call each."""
 
 _log = structlog.get_logger()
 
@@ -39,10 +49,19 @@ _log = structlog.get_logger()
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
+class _Connection(pika.SelectConnection):
+    """pika's, which would send the method, the header and the body of a message in a packet each."""
+
+    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
+        if len(marshaled_frames) > 1 and sum(map(len, marshaled_frames)) <= _JOINED_BYTES:
+            marshaled_frames = [b"".join(marshaled_frames)]
+        super()._output_marshaled_frames(marshaled_frames)
+
+
 class AmqpConnection:
     """A connection that is there again whenever the broker is.
 
-    Hooks run on the connection's own thread, as does what is handed to `call`. An exception that leaves any
+    Hooks run on the connection's thread, as does what is handed to `call`. An exception that leaves any
     of them ends the thread and is reported through `on_died`. Callbacks that an owner gives to a channel
     itself go through `guard`, for pika takes what they raise for a network failure and would reconnect for
     ever.
@@ -56,6 +75,7 @@ class AmqpConnection:
         on_lost: Callable[[str], None],
         on_died: Callable[[BaseException], None],
         on_blocked: Callable[[bool], None] | None = None,
+        beside: AmqpConnection | None = None,
     ) -> None:
         """Connects to nothing yet.
 
@@ -67,6 +87,8 @@ class AmqpConnection:
                 reported closed before.
             on_died: The thread ended by an unexpected exception.
             on_blocked: The broker stopped (true) or resumed (false) reading what this connection publishes.
+            beside: Not started yet; this connection lives on its thread, which then ends when both have. None
+                for a thread of its own.
 
         Raises:
             ValueError: The URL cannot be used; one sentence, without the password.
@@ -78,7 +100,8 @@ class AmqpConnection:
         self._on_lost = on_lost
         self._on_blocked = on_blocked
         self._stopping = threading.Event()
-        self._io = IoThread(settings.connection_name, self._main, on_died=on_died)
+        self._io: IoThread = IoThread(settings.connection_name) if beside is None else beside._io  # noqa: SLF001 - of its own class
+        self._io.admit(self, on_died=on_died)
         # Written by the connection's thread alone.
         self._connection: pika.SelectConnection | None = None
         self._complaints: set[str] = set()
@@ -94,7 +117,7 @@ class AmqpConnection:
 
     def start(self) -> None:
         """Starts connecting in the background and returns at once. After `stop` it does nothing."""
-        self._io.start()
+        self._io.begin(self)
 
     def stop(self) -> None:
         """Closes, or stops trying to connect, and returns at once; idempotent, from any thread, at any time.
@@ -103,7 +126,7 @@ class AmqpConnection:
         two seconds is not waited for.
         """
         self._stopping.set()
-        self._io.forgo()
+        self._io.forgo(self)
         self._io.call(self._close)
 
     def join(self, timeout: float | None = None) -> bool:
@@ -120,6 +143,10 @@ class AmqpConnection:
             False if the thread has ended, and `work` will never run.
         """
         return self._io.call(work)
+
+    def perform(self, work: Callable[[], None]) -> None:
+        """Runs `work` at once if this is the connection's thread, and hands it over if it is not."""
+        self._io.perform(work)
 
     # What follows is for the connection's thread only.
 
@@ -154,41 +181,54 @@ class AmqpConnection:
         channel.add_on_close_callback(self.guard(closed))
         return True
 
-    def _main(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._connect_until_open()
-        except Exception:
-            self._abandon()
-            raise
+    def live(self) -> Iterator[None]:
+        """For the thread: connects until it is stopped."""
+        while not self._stopping.is_set():
+            yield from self._connect_until_open()
+            yield from self._rest(_RECONNECT_PAUSE_SECONDS)
 
-    def _connect_until_open(self) -> None:
-        # Each connection that opened starts the waiting over. _rest does what sleep_using_event would, and
-        # keeps serving what other threads hand over.
-        Retrying(
+    def is_over(self) -> bool:
+        """For the thread: whether there is no connection, nor an attempt at one."""
+        return self._connection is None
+
+    def forgives(self, _exc: AssertionError) -> bool:
+        """For the thread: pika 1.4.4 trips over an assertion of its own when a handshake is given up."""
+        return self._stopping.is_set() and self.is_over()
+
+    def _connect_until_open(self) -> Iterator[None]:
+        # Each connection that opened starts the waiting over. tenacity says what is next, and others may use
+        # the thread meanwhile.
+        retrying = Retrying(
             retry=retry_if_result(lambda opened: not opened),
             wait=wait_exponential_jitter(
                 multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS, jitter=0.25
             ),
             stop=stop_when_event_set(self._stopping),
-            sleep=self._rest,
             retry_error_callback=_give_up,
-        )(self._live)
-        self._rest(_RECONNECT_PAUSE_SECONDS)
+        )
+        retrying.begin()
+        state = RetryCallState(retrying, None, (), {})
+        while isinstance(step := retrying.iter(state), DoAttempt | DoSleep):
+            if isinstance(step, DoAttempt):
+                opened = yield from self._connect()
+                state.set_result(opened)
+            else:
+                state.prepare_for_next_attempt()
+                yield from self._rest(step)
 
-    def _rest(self, seconds: float) -> None:
+    def _rest(self, seconds: float) -> Iterator[None]:
         deadline = time.monotonic() + seconds
         timer = self.call_later(seconds, self._io.interrupt)
         while not self._stopping.is_set() and time.monotonic() < deadline:
-            self._io.turn()
+            yield
         self.cancel(timer)
 
-    def _live(self) -> bool:
+    def _connect(self) -> Generator[None, None, bool]:
         """One connection from the attempt to its end; whether it was ever open."""
         if self._stopping.is_set():  # tenacity looks before it sleeps, not after
             return False
         opened_before = self._opened_times
-        self._connection = connection = pika.SelectConnection(
+        self._connection = connection = _Connection(
             self._parameters,
             on_open_callback=self.guard(self._opened),
             on_open_error_callback=self.guard(self._refused),
@@ -197,18 +237,9 @@ class AmqpConnection:
         )
         connection.add_on_connection_blocked_callback(self.guard(lambda *_: self._set_blocked(True)))
         connection.add_on_connection_unblocked_callback(self.guard(lambda *_: self._set_blocked(False)))
-        while not self._is_over():
-            try:
-                self._io.turn()
-            except AssertionError:
-                # pika 1.4.4 trips over an assertion of its own when a handshake is given up; the socket is
-                # closed.
-                if not self._stopping.is_set() or not self._is_over():
-                    raise
+        while not self.is_over():
+            yield
         return self._opened_times > opened_before
-
-    def _is_over(self) -> bool:
-        return self._connection is None
 
     def _opened(self, _connection: pika.SelectConnection) -> None:
         self.is_open = True
@@ -265,14 +296,11 @@ class AmqpConnection:
             lost = exceptions.StreamLostError("it was not closed in time")
             self._connection._terminate_stream(lost)  # noqa: SLF001 - pika has no public way to cut
 
-    def _abandon(self) -> None:
-        """After a failure: closes the socket if that can still be done, and calls nobody."""
-        if self._connection is not None:
-            self._stopping.set()
-            self._on_lost = lambda _reason: None
-            self._cut()
-            self.call_later(_CLOSE_SECONDS, self._io.interrupt)
-            self._io.loop.start()
+    def abandon(self) -> None:
+        """For the thread, after a failure: closes the socket if that can still be done, and calls nobody."""
+        self._stopping.set()
+        self._on_lost = lambda _reason: None
+        self._cut()
 
 
 def _give_up(state: RetryCallState) -> None:

@@ -18,7 +18,10 @@ EVENT_OVERHEAD_CHARACTERS = 64
 
 
 class Blocks:
-    """Gathers one monitor's events until a block is full or due. Not thread-safe: the reader thread's."""
+    """Gathers one monitor's events until a block is full or due. Not thread-safe: the reader thread's.
+
+    `added` counts the events that were added, those that only repeated another left out.
+    """
 
     __slots__ = (
         "_characters",
@@ -29,6 +32,7 @@ class Blocks:
         "_modified",
         "_pause",
         "_pause_at",
+        "added",
     )
 
     def __init__(self, block_size: int, interval_seconds: float) -> None:
@@ -40,6 +44,7 @@ class Blocks:
         self._modified: set[str] = set()
         self._characters = 0
         self._deadline = self._pause_at = 0.0
+        self.added = 0
 
     def add(self, events: Sequence[EventInfo], now: float) -> list[list[EventInfo]]:
         """Takes events that belong together (a rename's two) and returns the blocks that are full now.
@@ -65,6 +70,11 @@ class Blocks:
         self._characters = 0
         return events
 
+    @property
+    def waiting(self) -> int:
+        """How many events the next block has by now."""
+        return len(self._events)
+
     def due_at(self) -> float | None:
         """When the partial block goes out, None without one."""
         if not self._events:
@@ -86,4 +96,5 @@ class Blocks:
             self._deadline = now + self._interval
         self._pause_at = now + self._pause
         self._events.append(event)
+        self.added += 1
         self._characters += len(event.file_id) + len(event.base_name) + EVENT_OVERHEAD_CHARACTERS

@@ -1,55 +1,86 @@
-"""A thread that runs pika's I/O loop: takes work from others, guards callbacks, dies of their errors."""
+"""A thread that runs pika's I/O loop for one connection or more: takes work from others, dies of their errors."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from pika.adapters.select_connection import IOLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+_CUT_SECONDS = 2.0
+"""How long it may take, after a failure, until what was open is closed."""
 
 _log = structlog.get_logger()
+
+
+class Resident(Protocol):
+    """What lives on an `IoThread`; all of it is called on the thread."""
+
+    def live(self) -> Iterator[None]:
+        """Its whole life; yields to wait for the loop, and is resumed when that was interrupted."""
+
+    def is_over(self) -> bool:
+        """Whether nothing of it is open."""
+
+    def forgives(self, exc: AssertionError) -> bool:
+        """Whether it knows why pika raised that, and that nothing came of it."""
+
+    def abandon(self) -> None:
+        """After a failure: closes what is open if that can still be done, and calls nobody."""
 
 
 class IoThread:
     """One loop for the thread's whole life, so that work and timers go on while there is no connection."""
 
-    def __init__(
-        self, name: str, main: Callable[[], None], *, on_died: Callable[[BaseException], None]
-    ) -> None:
-        """Starts nothing yet.
-
-        Args:
-            name: Of the thread.
-            main: What the thread does; runs the loop with `turn`. When it returns, the thread ends.
-            on_died: Called on the thread when `main` raised, after the loop was closed.
-        """
-        self._main = main
-        self._on_died = on_died
+    def __init__(self, name: str) -> None:
+        """Starts nothing yet."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._lock = threading.Lock()  # guards the next four: starting, handing over, and the end of it
+        self._lock = threading.Lock()  # guards the next six: who lives here, handing over, and the end of it
+        self._expected: list[Resident] = []
+        self._beginning: list[Resident] = []
         self._started = False
         self._ended = False
         self._running: IOLoop | None = None
         self._handed_over: deque[Callable[[], None]] = deque()
+        self._on_died: list[Callable[[BaseException], None]] = []
+        self._living: list[tuple[Resident, Iterator[None]]] = []
         self._failure: Exception | None = None
 
-    def start(self) -> None:
-        """Starts the thread, once; not after `forgo`."""
-        with self._lock:
-            if self._started or self._ended:
-                return
-            self._started = True
-        self._thread.start()
+    def admit(self, resident: Resident, *, on_died: Callable[[BaseException], None]) -> None:
+        """Expects `resident`: the thread goes on until all that were admitted have lived, or forgone it.
 
-    def forgo(self) -> None:
-        """If it has not been started, it never will be."""
+        Args:
+            resident: Lives from `begin` on.
+            on_died: Called on the thread when it ended by an exception, after the loop was closed.
+        """
         with self._lock:
-            self._ended = self._ended or not self._started
+            self._expected.append(resident)
+            self._on_died.append(on_died)
+
+    def begin(self, resident: Resident) -> None:
+        """Begins the life of `resident`, once, and with the first one the thread; not after `forgo`."""
+        with self._lock:
+            if resident not in self._expected:
+                return
+            self._expected.remove(resident)
+            self._beginning.append(resident)
+            first, self._started = not self._started, True
+        if first:
+            self._thread.start()
+        else:
+            self.call(self.interrupt)
+
+    def forgo(self, resident: Resident) -> None:
+        """If `resident` has not begun, it never will."""
+        with self._lock:
+            if resident in self._expected:
+                self._expected.remove(resident)
+                self._ended = self._ended or not (self._started or self._expected)
 
     def join(self, timeout: float | None = None) -> bool:
         """Blocks until the thread has ended, at most `timeout` seconds; whether it has, or never ran."""
@@ -73,6 +104,13 @@ class IoThread:
             loop.add_callback_threadsafe(self._take_over)
         return True
 
+    def perform(self, work: Callable[[], None]) -> None:
+        """Runs `work` at once if this is the thread, and hands it over if it is not."""
+        if threading.current_thread() is self._thread:
+            work()
+        else:
+            self.call(work)
+
     # On the thread only.
 
     @property
@@ -83,14 +121,8 @@ class IoThread:
             raise RuntimeError(msg)
         return self._running
 
-    def turn(self) -> None:
-        """Runs the loop until `interrupt`; raises what a guarded callback raised."""
-        self.loop.start()
-        if self._failure is not None:
-            raise self._failure
-
     def interrupt(self) -> None:
-        """Ends the current `turn`."""
+        """Resumes those who wait for the loop."""
         self.loop.stop()
 
     def guard(self, callback: Callable[..., None]) -> Callable[..., None]:
@@ -99,7 +131,7 @@ class IoThread:
         def guarded(*args: Any) -> None:
             try:
                 callback(*args)
-            except Exception as exc:  # noqa: BLE001 - kept for turn(), where the thread dies of it
+            except Exception as exc:  # noqa: BLE001 - kept for the turn's end, where the thread dies of it
                 self._failure = self._failure or exc
                 self.interrupt()
 
@@ -114,19 +146,57 @@ class IoThread:
     def _run(self) -> None:
         failure: Exception | None = None
         try:
-            with self._lock:
-                self._running = loop = IOLoop()
-                waiting = bool(self._handed_over)
-            if waiting:
-                loop.add_callback_threadsafe(self._take_over)
-            self._main()
+            self._serve()
         except Exception as exc:  # noqa: BLE001 - the end of the thread; its owner decides what that means
             _log.exception("thread died", thread=self._thread.name)
             failure = exc
         finally:
             self._end()
         if failure is not None:
-            self._on_died(failure)
+            for on_died in self._on_died:
+                on_died(failure)
+
+    def _serve(self) -> None:
+        with self._lock:
+            self._running = loop = IOLoop()
+            waiting = bool(self._handed_over)
+        if waiting:
+            loop.add_callback_threadsafe(self._take_over)
+        try:
+            while self._resume():
+                self._turn()
+        except Exception:
+            self._abandon()
+            raise
+
+    def _resume(self) -> bool:
+        """Resumes each of the living; whether anybody lives, or is expected to."""
+        with self._lock:
+            beginning, self._beginning = self._beginning, []
+            is_expecting = bool(self._expected)
+        self._living += [(resident, resident.live()) for resident in beginning]
+        self._living = [each for each in self._living if next(each[1], self) is not self]
+        return is_expecting or bool(self._living)
+
+    def _turn(self) -> None:
+        """Runs the loop until `interrupt`; raises what a guarded callback raised."""
+        try:
+            self.loop.start()
+        except AssertionError as exc:
+            if not any(resident.forgives(exc) for resident, _life in self._living):
+                raise
+        if self._failure is not None:
+            raise self._failure
+
+    def _abandon(self) -> None:
+        residents = [resident for resident, _life in self._living]
+        for resident in residents:
+            resident.abandon()
+        times_up = threading.Event()
+        self.loop.call_later(_CUT_SECONDS, times_up.set)
+        self.loop.call_later(_CUT_SECONDS, self.interrupt)
+        while not times_up.is_set() and not all(resident.is_over() for resident in residents):
+            self.loop.start()
 
     def _end(self) -> None:
         with self._lock:
@@ -135,4 +205,5 @@ class IoThread:
         if self._failure is None:
             for work in left:  # somebody may be waiting for what it answers
                 work()
-        self.loop.close()
+        if self._running is not None:
+            self._running.close()

@@ -1,26 +1,26 @@
 """One monitor: the page where watch, settle, filter, block and record are read in order.
 
-Everything between `start` and `stop` happens on the reader thread: the watcher hands over events that are
-settled and filtered, they become blocks, the blocks are recorded in the outbox. The monitor does not know AMQP.
+Everything between `start` and `stop` happens on the reader thread: the watch hands over events that are
+settled and filtered, they become blocks, the blocks are recorded in the outbox with what they change in the
+ledger. When that cannot go on (the root is lost, the outbox full) the monitor lets go of its watch and pauses;
+`retry` takes it up again, and what has happened meanwhile is the difference between ledger and disk.
+The monitor does not know AMQP.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from publisher.admission import unreported_kind
 from publisher.blocks import Blocks
+from publisher.errors import StoreError
 from publisher.filters import Filter
 from publisher.lifetime import Lifetime
 from publisher.recorder import Recorder
-from publisher.settling import Settler
-from publisher.watching.polling import PollingWatch, Snapshots
-from publisher.watching.watch import KernelWatch
-from publisher.watching.watcher import Watcher
+from publisher.watching.inotify import limit_message
+from publisher.watching.mounts import find_again, identify
 from schemas.errors import MonitorFailedError, OmeroFSError
 from schemas.events import SystemCode, system_event
 from schemas.monitors import Coverage, MonitorCounters, MonitorState
@@ -28,44 +28,26 @@ from schemas.monitors import Coverage, MonitorCounters, MonitorState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from publisher.arming import Arming
+    from publisher.ledger import Ledger
+    from publisher.ledger_tables import LedgerRoot
     from publisher.outbox import Outbox
-    from publisher.roots import Roots
     from publisher.watching.inotify import Batch
-    from publisher.watching.polling import Poller
-    from publisher.watching.reader import Reader
     from publisher.watching.watch import Watch
     from schemas.events import EventInfo
     from schemas.monitors import MonitorSpec
 
 log = structlog.get_logger(__name__)
 
-STEP_DIRECTORIES = 64
-"""How many new directories one turn of the reader thread lists before others have theirs."""
-RETRY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class MonitorSettings:
-    """What the operator sets for all monitors, in seconds.
-
-    Attributes:
-        block_interval_seconds: The longest a partial block is held.
-        modify_interval_seconds: How often a file that stays open and grows is reported.
-        settle_seconds: How long a file must be quiet where nothing tells whether it is still open.
-        poll_interval_seconds: How often a tree is listed where the kernel does not report changes.
-    """
-
-    block_interval_seconds: float = 0.1
-    modify_interval_seconds: float = 1.0
-    settle_seconds: float = 1.0
-    poll_interval_seconds: float = 2.0
+STEP_SECONDS = 0.01
+"""How long one turn of the reader thread lists and compares before others have theirs."""
 
 
 class Monitor:
     """A monitor with its state, its watch and its blocks.
 
-    `start`, `stop` and `suspend` are for the command thread, one at a time, and block until done; the properties
-    may be read from any thread; the rest is the reader thread's.
+    `start`, `stop`, `suspend` and `retry` are for the command thread, one at a time, and block until done; the
+    properties may be read from any thread; the rest is the reader thread's.
     """
 
     def __init__(
@@ -73,98 +55,120 @@ class Monitor:
         monitor_id: str,
         spec: MonitorSpec,
         *,
-        roots: Roots,
-        reader: Reader,
-        poller: Poller,
+        arming: Arming,
+        ledger: Ledger,
         outbox: Outbox,
         sequence: int = 0,
-        settings: MonitorSettings | None = None,
         on_stopped: Callable[[str], None] | None = None,
     ) -> None:
         """A Stopped monitor; `sequence` is the last that it used, `on_stopped` hears when it stops by itself."""
         self.id = monitor_id
         self.spec = spec
         self.state = MonitorState.STOPPED
-        self._roots = roots
-        self._reader = reader
-        self._poller = poller
-        self._settings = settings or MonitorSettings()
+        self._arming = arming
+        self._reader = arming.reader
+        self._ledger = ledger
         self._on_stopped = on_stopped
         self._filter = Filter(spec)
-        self._blocks = Blocks(spec.block_size, self._settings.block_interval_seconds)
+        self._blocks = Blocks(spec.block_size, arming.settings.block_interval_seconds)
         self._full: list[list[EventInfo]] = []
         self._recorder = Recorder(monitor_id, outbox, sequence)
         self._lifetime = Lifetime(spec)
         self._watch: Watch | None = None
         self._filtered = 0
         self._problem: str | None = None
-        self._lost = False
+        self._lost: str | None = None
+        self._root_is_missed = False
 
     # Commands
 
     def start(self) -> None:
         """Watches; returns when every directory is. Started already: no effect.
 
+        With a ledger from an earlier run it goes on where that ended: what has changed since is reported next,
+        step by step.
+
         Raises:
-            OmeroFSError: The directory is gone or may not be read, or the kernel has no watches left.
+            OmeroFSError: The directory is gone or may not be read.
+            StoreError: The ledger cannot be read or written.
         """
         if self.state is MonitorState.STARTED:
             return
         try:
-            self._arm_and_activate(self._make_watch())
-        except OmeroFSError as exc:
-            self._problem = exc.reason
+            before = self._ledger.root()
+            if before is None:
+                self._begin()
+            else:
+                self._go_on(before)
+        except (OmeroFSError, StoreError) as exc:
+            self._problem = str(exc)
             raise
         log.info("monitor started", monitor=self.id, directories=self.coverage.watched)
 
+    def retry(self) -> None:
+        """Takes up a paused monitor if what stopped it is over; harmless for any other, and at any time."""
+        if not self.paused:
+            return
+        try:
+            if self._reader.call(self._recorder.recover).result():
+                before = self._ledger.root()
+                if before is not None:
+                    self._go_on(before)
+        except (OmeroFSError, StoreError) as exc:
+            log.debug("monitor pauses still", monitor=self.id, reason=str(exc))
+
     def stop(self) -> None:
-        """Publishes what happened before, the partial block too, and nothing after. Not running: no effect."""
-        self._reader.call(self._drain_and_deactivate).result()
+        """Publishes what happened before, the partial block too, and nothing after. Not running: no effect.
+
+        Raises:
+            StoreError: The disk refuses; the monitor stays Started, and pauses until it is stopped again.
+        """
+        if self._watch is not None:
+            self._watch.poll()
+        self._reader.call(self._finish).result()
 
     def suspend(self) -> None:
         """As `stop`, but the monitor stays Started in the store: the service ends and will start it again."""
-        self._reader.call(lambda: self._drain_and_deactivate(keep_state=True)).result()
+        self._reader.call(self._suspend).result()
 
-    def _make_watch(self) -> Watch:
-        spec = self.spec
-        if unreported_kind(spec, self._roots) is not None:
-            snapshots = Snapshots(spec.path_string, spec.p_mode, self._roots, self._filter)
-            return PollingWatch(
-                snapshots,
-                path=spec.path_string,
-                filter_=self._filter,
-                poller=self._poller,
-                reader=self._reader,
-                sink=self,
-            )
-        settler = Settler(
-            settle_seconds=self._settings.settle_seconds,
-            modify_interval_seconds=self._settings.modify_interval_seconds,
-        )
-        watcher = Watcher(
-            spec.path_string,
-            spec.p_mode,
-            roots=self._roots,
-            filter_=self._filter,
-            settler=settler,
-            emit=self.accept,
-            root_lost=self.root_lost,
-        )
-        return KernelWatch(self._reader, self, watcher)
+    def _begin(self) -> None:
+        """From what is there now, which is learned and not reported."""
+        root = identify(self._arming.roots, self.spec.path_string)
+        self._ledger.clear()
+        watch = self._make_watch(root)
+        self._arm(watch, watch.learn, lambda: self._activate(watch, root))
 
-    def _arm_and_activate(self, watch: Watch) -> None:
+    def _go_on(self, before: LedgerRoot) -> None:
+        """From what the ledger says; where the root is lost, once it is back."""
+        root = find_again(before, self._arming.roots, self.spec.path_string)
+        if root is None:
+            self._arming.roots.check(self.spec.path_string)
+            self._reader.call(self._miss_root).result()
+            return
+        watch = self._make_watch(root)
+        self._arm(watch, watch.restore, lambda: self._activate(watch, root))
+
+    def _make_watch(self, root: LedgerRoot) -> Watch:
+        return self._arming.watch(self.spec, root, filter_=self._filter, ledger=self._ledger, owner=self)
+
+    def _arm(self, watch: Watch, arm: Callable[[], None], activate: Callable[[], None]) -> None:
         try:
-            watch.arm()
-            self._reader.call(lambda: self._activate(watch)).result()
+            arm()
+            self._reader.call(activate).result()
         except OSError as exc:
             self._reader.call(watch.disarm).result()
-            msg = f"{self.spec.path_string!r} cannot be watched: {watch.explain(exc)}"
+            msg = f"{self.spec.path_string!r} cannot be watched: {limit_message(exc)}"
             raise MonitorFailedError(msg) from exc
-        except OmeroFSError:
+        except (OmeroFSError, StoreError):
             self._reader.call(watch.disarm).result()
             raise
 
     # Properties
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is Started and cannot watch or record for the moment."""
+        return self.state is MonitorState.STARTED and self._watch is None
 
     @property
     def counters(self) -> MonitorCounters:
@@ -203,32 +207,28 @@ class Monitor:
 
     def overflowed(self, now: float) -> None:
         """The kernel's queue overflowed: said, and every directory is compared with what is known."""
-        self._say(SystemCode.OVERFLOW, "Overflow", now)
         if self._watch is not None:
+            self._say(SystemCode.OVERFLOW, "Overflow")
             self._watch.overflowed(now)
 
     def root_lost(self, how: str) -> None:
-        """The monitor's own directory is gone: said, and looked for until it is back."""
-        if self._watch is None or self._lost:
-            return
-        self._lost = True
-        self._watch.lose_root()
-        self._problem = f"{self.spec.path_string!r} was {how}; it is watched again when it is back"
-        self._say(SystemCode.ROOT_LOST, "Root lost", time.monotonic())
-        log.error("root lost", monitor=self.id, path=self.spec.path_string, how=how)
+        """The monitor's own directory is gone: the next turn pauses until it is back."""
+        if self._lost is None:
+            self._lost = how
+            self._reader.wake_at(self, time.monotonic())
 
-    def _look_for_root(self, now: float) -> None:
-        if self._watch is not None and self._watch.rearm(now):
-            self._lost = False
-            self._problem = None
-            self._say(SystemCode.ROOT_RESTORED, "Root restored", now)
-            log.info("root restored", monitor=self.id, path=self.spec.path_string)
+    def limited(self, reason: str | None) -> None:
+        """The kernel has no watches left for some directories, or has again."""
+        if reason is not None:
+            self._say(SystemCode.WATCH_LIMIT, "Watch limit", reason=reason)
+            log.error("directories are polled", monitor=self.id, reason=reason)
+        else:
+            self._say(SystemCode.COVERAGE, "Coverage restored")
+            log.info("all directories are watched again", monitor=self.id)
 
     def tick(self, now: float) -> None:
         """Does what is due: settling, listing, the partial block, the monitor's own end."""
         if self._watch is not None:
-            if self._lost:
-                self._look_for_root(now)
             self._watch.settle(now)
             self._proceed(now)
 
@@ -236,15 +236,24 @@ class Monitor:
         """Events that are settled and wanted, side by side: into blocks."""
         now = time.monotonic()
         self._full += self._blocks.add(events, now)
+        self._ledger.position = self._blocks.added
         self._lifetime.happened(now)
 
     def _proceed(self, now: float) -> None:
         watch = self._watch
         if watch is not None and watch.busy:
-            watch.step(now, STEP_DIRECTORIES)
+            try:
+                watch.step(now, STEP_SECONDS)
+            except StoreError as exc:
+                self._recorder.miss(str(exc))
+                self._stop_recording([])
+                return
         due = self._blocks.due_at()
         if due is not None and due <= now:
             self._full.append(self._blocks.take())
+        if self._lost is not None:
+            self._miss_root()
+            return
         self._record_full(now)
         self._reader.wake_at(self, self._due_at(now))
 
@@ -252,76 +261,125 @@ class Monitor:
         if self._lifetime.ends_with_first_block and self._full:
             self._end(self._full[:1], None)
             return
-        self._recorder.record(self._take_full())
-        farewell = self._lifetime.over(now)
+        self._record(self._take_full())
+        farewell = self._lifetime.over(now) if self._watch is not None else None
         if farewell is not None:
             self._end([self._blocks.take()], farewell)
+
+    def _record(self, blocks: list[list[EventInfo]]) -> None:
+        """Blocks and what they change in the ledger, in one transaction."""
+        changes = self._ledger.take(self._blocks.added - self._blocks.waiting)
+        if not self._recorder.record(blocks, changes):
+            self._stop_recording(blocks)
 
     def _due_at(self, now: float) -> float | None:
         if self._watch is None:
             return None
         if self._watch.busy:
             return now
-        retry = now + RETRY_SECONDS if self._recorder.gapped or self._lost else None
-        times = (self._watch.due_at(), self._blocks.due_at(), self._lifetime.ends_at, retry)
+        times = (self._watch.due_at(), self._blocks.due_at(), self._lifetime.ends_at)
         return min((at for at in times if at is not None), default=None)
 
-    def _say(self, code: SystemCode, text: str, now: float) -> None:
+    def _say(self, code: SystemCode, text: str, **detail: object) -> None:
         """A System event: always alone in its block, after what came before it."""
-        before = self._blocks.take()
-        self._full += [before] if before else []
-        self._full.append([system_event(code, text)])
-        self._reader.wake_at(self, now)
+        self._full += [self._blocks.take(), [system_event(code, text, **detail)]]
+        self._reader.wake_at(self, time.monotonic())
 
     def _take_full(self) -> list[list[EventInfo]]:
         full = [block for block in self._full if block]
         self._full = []
         return full
 
+    # The reader thread: pauses
+
+    def _miss_root(self) -> None:
+        """The root is lost: said once, and waited for."""
+        self.state = MonitorState.STARTED
+        how, self._lost = self._lost or "not there at the start", None
+        if self._root_is_missed:
+            return
+        self._root_is_missed = True
+        self._problem = f"{self.spec.path_string!r} was {how}; it is watched again when it is back"
+        self._say(SystemCode.ROOT_LOST, "Root lost", how=how)
+        if self._lifetime.ends_with_first_block:
+            self._end(self._take_full()[:1], None)
+            return
+        self._record(self._take_full())
+        self._let_go()
+        log.error("root lost", monitor=self.id, path=self.spec.path_string, how=how)
+
+    def _stop_recording(self, blocks: list[list[EventInfo]]) -> None:
+        """There is no room for what happens: given up, and found again by comparison when there is."""
+        self._recorder.give_up(sum(map(len, blocks)) + len(self._blocks.take()))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Watches nothing; what is not recorded is not known either."""
+        watch, self._watch = self._watch, None
+        self._reader.wake_at(self, None)
+        self._full = []
+        self._blocks.take()
+        self._ledger.discard()
+        if watch is not None:
+            self._filtered += watch.filtered
+            watch.disarm()
+
     # The reader thread: beginning and end
 
-    def _activate(self, watch: Watch) -> None:
+    def _activate(self, watch: Watch, root: LedgerRoot) -> None:
         now = time.monotonic()
+        self._ledger.begin(root)
+        if self.state is MonitorState.STARTED:
+            self._lifetime.happened(now)
+        else:
+            self._lifetime.begin(now)
         self._watch = watch
-        self._problem = None
-        self._lost = False
+        self._problem = self._lost = None
         self.state = MonitorState.STARTED
-        self._recorder.store_state(self.state)
-        self._lifetime.begin(now)
+        if self._root_is_missed:
+            self._root_is_missed = False
+            self._say(SystemCode.ROOT_RESTORED, "Root restored")
+            log.info("root restored", monitor=self.id, path=self.spec.path_string)
         watch.activate()
         self._reader.wake_at(self, now)
 
-    def _drain_and_deactivate(self, *, keep_state: bool = False) -> None:
-        watch = self._watch
-        if watch is None:
-            return
-        now = time.monotonic()
-        watch.finish(now)
-        if self._watch is None:
-            return  # what was read last was the end of a OneShot
+    def _finish(self) -> None:
+        if self._watch is not None:
+            self._watch.finish(time.monotonic(), whole=True)
+        if self.state is MonitorState.STOPPED:
+            return  # it was, or what was read last was the end of a OneShot
         self._full.append(self._blocks.take())
         last = self._take_full()
-        if self._lifetime.ends_with_first_block:
-            last = last[:1]
-        self._recorder.record(last, state=None if keep_state else MonitorState.STOPPED)
-        self._deactivate()
+        self._stop(last[:1] if self._lifetime.ends_with_first_block else last)
         log.info("monitor stopped", monitor=self.id)
 
+    def _suspend(self) -> None:
+        if self._watch is not None:
+            self._watch.finish(time.monotonic(), whole=False)
+        if self.state is MonitorState.STOPPED:
+            return
+        self._full.append(self._blocks.take())
+        self._record(self._take_full())
+        self.state = MonitorState.STOPPED
+        self._let_go()
+
     def _end(self, blocks: list[list[EventInfo]], farewell: EventInfo | None) -> None:
-        """The monitor stops by itself: its last blocks and its state in one transaction."""
+        """The monitor stops by itself."""
         last = [*blocks, [farewell]] if farewell is not None else blocks
-        self._blocks.take()
-        self._full = []
-        self._recorder.record([block for block in last if block], state=MonitorState.STOPPED)
-        self._deactivate()
+        try:
+            self._stop([block for block in last if block])
+        except StoreError as exc:
+            log.warning("monitor cannot end, it pauses", monitor=self.id, reason=str(exc))
+            return
         log.info("monitor ended", monitor=self.id, reason=farewell.file_id if farewell else "first block")
         if self._on_stopped is not None:
             self._on_stopped(self.id)
 
-    def _deactivate(self) -> None:
-        watch, self._watch = self._watch, None
-        self.state = MonitorState.STOPPED
-        self._reader.wake_at(self, None)
-        if watch is not None:
-            self._filtered += watch.filtered
-            watch.disarm()
+    def _stop(self, last: list[list[EventInfo]]) -> None:
+        """Its last blocks and its state in one transaction; its ledger goes with that."""
+        try:
+            self._recorder.end(last)
+            self.state = MonitorState.STOPPED
+            self._root_is_missed = False
+        finally:
+            self._let_go()

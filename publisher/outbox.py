@@ -14,6 +14,7 @@ from publisher.store import Entry
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from publisher.ledger_tables import LedgerChanges
     from publisher.store import Store
     from schemas.monitors import MonitorState
 
@@ -53,8 +54,17 @@ class Outbox:
         """Has `callback(monitor_id)` called after each commit, on the recording thread; it must not block."""
         self._subscribers.append(callback)
 
-    def record(self, entries: Sequence[Entry], *, state: MonitorState | None = None) -> None:
-        """Accepts blocks of one monitor, in one transaction with its state if that changes.
+    def record(
+        self,
+        entries: Sequence[Entry],
+        *,
+        state: MonitorState | None = None,
+        changes: LedgerChanges | None = None,
+        beyond: bool = False,
+    ) -> None:
+        """Accepts blocks of one monitor, in one transaction with what they change in its ledger and its state.
+
+        With `beyond` even if the bound is reached: for the few words that a monitor says about that.
 
         Raises:
             OutboxFullError: They would exceed the bound; nothing was accepted.
@@ -62,14 +72,18 @@ class Outbox:
         """
         monitor_id = entries[0].monitor_id
         size = sum(len(entry.body) for entry in entries) + len(entries) * ENTRY_OVERHEAD_BYTES
-        if not self.has_room(monitor_id, size):
+        if not beyond and not self.has_room(monitor_id, size):
             msg = f"the outbox has reached its bound for monitor {monitor_id}"
             raise OutboxFullError(msg)
-        self._store.append(entries, state=state)
+        self._store.append(entries, state=state, changes=changes)
         with self._lock:
             self._change(monitor_id, len(entries), size)
         for callback in self._subscribers:
             callback(monitor_id)
+
+    def learn(self, monitor_id: str, changes: LedgerChanges) -> None:
+        """Writes what changes in a monitor's ledger without a block; raises StoreError."""
+        self._store.ledgers.learn(monitor_id, changes)
 
     def set_state(self, monitor_id: str, state: MonitorState) -> None:
         """Stores a monitor's state where no block goes with the change."""
@@ -81,6 +95,12 @@ class Outbox:
             own = self._sizes.get(monitor_id, (0, 0))[1]
             fits = self._total_bytes + size_bytes <= self._limit_bytes
             return fits and own + size_bytes <= self._monitor_limit_bytes
+
+    def is_half_empty(self, monitor_id: str) -> bool:
+        """Whether it is worth while for a monitor that had to stop recording to go on."""
+        with self._lock:
+            own = self._sizes.get(monitor_id, (0, 0))[1]
+            return own <= self._monitor_limit_bytes // 2 and self._total_bytes <= self._limit_bytes * 3 // 4
 
     def pending(self, monitor_id: str, after: int, *, max_entries: int, max_bytes: int) -> list[Entry]:
         """Entries above sequence `after`, in order, within both bounds but at least one if there is any."""

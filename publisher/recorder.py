@@ -10,24 +10,22 @@ import structlog
 from publisher.errors import OutboxFullError, StoreError
 from publisher.store import Entry
 from schemas.events import EventList, SystemCode, encode_event_list, system_event
+from schemas.monitors import MonitorState
 from schemas.topology import routing_key
 
 if TYPE_CHECKING:
+    from publisher.ledger_tables import LedgerChanges
     from publisher.outbox import Outbox
     from schemas.events import EventInfo
-    from schemas.monitors import MonitorState
 
 log = structlog.get_logger(__name__)
-
-ROOM_BYTES = 1 << 20
-"""How much room there must be before a monitor that had to give up records again."""
 
 
 class Recorder:
     """Numbers one monitor's blocks and records them. The reader thread's; the counters may be read from any.
 
-    When the outbox is full, or the disk refuses, the monitor stops recording; as soon as there is room again
-    it says so with one System `gap` that names the reason and the count.
+    When the outbox is full, or the disk refuses, `record` says so and the monitor pauses; `recover` tells the
+    subscriber with one System `gap` that names the reason and the count, as soon as there is room again.
     """
 
     def __init__(self, monitor_id: str, outbox: Outbox, sequence: int) -> None:
@@ -35,53 +33,97 @@ class Recorder:
         self._monitor_id = monitor_id
         self._outbox = outbox
         self._sequence = sequence
-        self._lost_events = 0
-        self._reason = ""
+        self._given_up = 0
+        self._reason: str | None = None
         self.events = 0
         self.blocks = 0
         self.gaps = 0
-        self.problem: str | None = None
 
     @property
     def gapped(self) -> bool:
-        """Whether events were given up and the subscriber does not know it yet."""
-        return self._lost_events > 0
+        """Whether recording had to stop and the subscriber does not know it yet."""
+        return self._reason is not None
 
-    def store_state(self, state: MonitorState) -> None:
-        """Stores the monitor's state alone."""
-        self._outbox.set_state(self._monitor_id, state)
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is recorded, None if all is well."""
+        return None if self._reason is None else f"nothing is recorded until there is room: {self._reason}"
 
-    def record(self, blocks: list[list[EventInfo]], *, state: MonitorState | None = None) -> None:
-        """Records blocks, and the state if it changes, in one transaction. Never raises for want of room."""
-        if self._lost_events and self._outbox.has_room(self._monitor_id, ROOM_BYTES):
-            blocks = [[self._gap()], *blocks]
-        if not blocks:
-            if state is not None:
-                self.store_state(state)
+    def record(
+        self,
+        blocks: list[list[EventInfo]],
+        changes: LedgerChanges | None = None,
+        *,
+        state: MonitorState | None = None,
+    ) -> bool:
+        """Records blocks with what they change in the ledger, and the state if it changes, in one transaction.
+
+        Returns false when they could not be: nothing was recorded, and `give_up` is next.
+        """
+        try:
+            if blocks:
+                self._append(blocks, changes, state)
+            else:
+                self._store_alone(changes, state)
+        except (OutboxFullError, StoreError) as exc:
+            self._stop_recording(str(exc))
+            return False
+        return True
+
+    def give_up(self, events: int) -> None:
+        """Counts events that will not be recorded."""
+        self._given_up += events
+
+    def miss(self, reason: str) -> None:
+        """What was recorded before may be incomplete, for a reason that came from outside."""
+        self._stop_recording(reason)
+
+    def recover(self) -> bool:
+        """Tells of the gap if there is room again; whether recording can go on."""
+        if self._reason is None:
+            return True
+        if not self._outbox.is_half_empty(self._monitor_id):
+            return False
+        reason, self._reason = self._reason, None
+        if not self.record([[self._gap(reason)]]):
+            return False
+        self._given_up = 0
+        return True
+
+    def end(self, blocks: list[list[EventInfo]]) -> None:
+        """The monitor is Stopped: its last blocks, a gap that was not told yet, and its state.
+
+        Raises:
+            StoreError: The disk refuses.
+        """
+        if self._reason is None and self.record(blocks, state=MonitorState.STOPPED):
             return
-        if self._lost_events and not self._says_gap(blocks):
-            self._give_up(blocks, self._reason)
-            return
-        self._append(blocks, state)
+        self.give_up(sum(map(len, blocks)))
+        self._append([[self._gap(self._reason or "")]], None, MonitorState.STOPPED, beyond=True)
+        self._reason, self._given_up = None, 0
 
-    def _append(self, blocks: list[list[EventInfo]], state: MonitorState | None) -> None:
+    def _append(
+        self,
+        blocks: list[list[EventInfo]],
+        changes: LedgerChanges | None,
+        state: MonitorState | None,
+        *,
+        beyond: bool = False,
+    ) -> None:
         created_at = int(time.time())
         entries = [
             self._entry(self._sequence + number, block, created_at) for number, block in enumerate(blocks, 1)
         ]
-        try:
-            self._outbox.record(entries, state=state)
-        except (OutboxFullError, StoreError) as exc:
-            self._give_up(blocks, str(exc))
-            if state is not None:
-                self.store_state(state)
-            return
+        self._outbox.record(entries, state=state, changes=changes, beyond=beyond)
         self._sequence += len(entries)
         self.blocks += len(entries)
         self.events += sum(entry.event_count for entry in entries)
-        if self._says_gap(blocks):
-            self._lost_events = 0
-            self.problem = None
+
+    def _store_alone(self, changes: LedgerChanges | None, state: MonitorState | None) -> None:
+        if changes:
+            self._outbox.learn(self._monitor_id, changes)
+        if state is not None:
+            self._outbox.set_state(self._monitor_id, state)
 
     def _entry(self, sequence: int, block: list[EventInfo], created_at: int) -> Entry:
         return Entry(
@@ -93,20 +135,11 @@ class Recorder:
             created_at,
         )
 
-    def _give_up(self, blocks: list[list[EventInfo]], reason: str) -> None:
-        if not self._lost_events:
+    def _stop_recording(self, reason: str) -> None:
+        if self._reason is None and not self._given_up:
             self.gaps += 1
             log.error("monitor stopped recording", monitor=self._monitor_id, reason=reason)
-        self._lost_events += sum(len(block) for block in blocks if not self._says_gap([block]))
         self._reason = reason
-        self.problem = f"{self._lost_events} events were not recorded: {reason}"
 
-    def _gap(self) -> EventInfo:
-        return system_event(
-            SystemCode.GAP, f"Gap: {self._reason}", reason=self._reason, count=self._lost_events
-        )
-
-    @staticmethod
-    def _says_gap(blocks: list[list[EventInfo]]) -> bool:
-        detail = blocks[0][0].detail
-        return detail is not None and detail.get("code") == SystemCode.GAP.value
+    def _gap(self, reason: str) -> EventInfo:
+        return system_event(SystemCode.GAP, f"Gap: {reason}", reason=reason, count=self._given_up)

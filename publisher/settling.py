@@ -1,91 +1,33 @@
 """When a file is done: closed by its last writer, renamed in, or quiet.
 
-The kernel reports a close, not the last one: a second writer may still have the file open. A read lease
-(fcntl(2), F_SETLEASE) tells, because the kernel refuses one while anybody can write. The close is reported
-a moment before the kernel counts the writer out, so a refusal right after it is asked again a millisecond later.
+The close is reported a moment before the kernel counts the writer out, so a look (`sighting.py`) that finds one
+right after it is repeated a millisecond later.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import heapq
-import os
-import signal
-import stat
-import time
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from publisher.sighting import Openness, Sighting, Signature, glance, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RECHECK_FIRST_SECONDS = 0.001
 RECHECK_LAST_SECONDS = 2.0
-YOUNG_SECONDS = 1.0
 YOUNG_RECHECK_SECONDS = 0.02
 """A file is visible a moment before its maker counts as a writer: one that was just made is looked at twice."""
 UNCLOSED_FIRST_SECONDS = 0.2
 """How long a new file may stay without a close before it is looked at: some (mknod, linkat) never get one."""
 
-Signature = tuple[int, int, int]
-"""(inode, size in bytes, mtime in nanoseconds)."""
 Verdict = Literal["Create", "Modify"]
-
-
-class Openness(Enum):
-    """What can be told about writers of a file."""
-
-    OPEN = "somebody can still write"
-    CLOSED = "nobody can"
-    UNKNOWN = "the system does not tell this process"
-    SPECIAL = "a link, FIFO, socket or device: nothing ever closes it"
-    GONE = "no such file"
-
-
-class Sighting(NamedTuple):
-    """One look at a file."""
-
-    openness: Openness
-    signature: Signature | None = None
-    links: int = 1
-    young: bool = False
-
-
-def look(path: str) -> Sighting:
-    """Looks at `path` without following a link; never blocks, never opens what is not a regular file."""
-    try:
-        found = os.lstat(path)
-    except OSError as exc:
-        gone = exc.errno in {errno.ENOENT, errno.ENOTDIR}
-        return Sighting(Openness.GONE if gone else Openness.UNKNOWN)
-    signature = (found.st_ino, found.st_size, found.st_mtime_ns)
-    if not stat.S_ISREG(found.st_mode):
-        return Sighting(Openness.SPECIAL, signature, found.st_nlink)
-    young = abs(time.time() - found.st_ctime) < YOUNG_SECONDS
-    return Sighting(_writers(path), signature, found.st_nlink, young)
-
-
-def _writers(path: str) -> Openness:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as exc:
-        return Openness.GONE if exc.errno == errno.ENOENT else Openness.UNKNOWN
-    try:
-        # A writer that comes this moment has the kernel signal us: by one that is ignored, SIGIO would kill.
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError as exc:
-        return Openness.OPEN if exc.errno == errno.EAGAIN else Openness.UNKNOWN
-    finally:
-        os.close(fd)  # the lease ends with the descriptor
-    return Openness.CLOSED
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A file that is not reported yet because it is not done."""
+    """A file that is not reported yet because it is not done; `polled` if the next listing looks at it again."""
 
     verdict: Verdict
     scanned: bool
@@ -93,6 +35,8 @@ class _Pending:
     delay: float
     due: float
     signature: Signature | None = None
+    polled: bool = False
+    round: int = 0
 
 
 @dataclass(slots=True)
@@ -132,6 +76,7 @@ class Settler:
         self._pending: dict[str, _Pending] = {}
         self._written: dict[str, _Written] = {}
         self._agenda: list[tuple[float, str]] = []
+        self._round = 0
 
     def holds(self, path: str) -> bool:
         """Whether the file is awaited, so not reported yet."""
@@ -141,30 +86,35 @@ class Settler:
         """A new file was made and not closed yet."""
         self._wait(path, _Pending("Create", False, False, UNCLOSED_FIRST_SECONDS, 0.0), now)
 
-    def made(self, path: str, now: float) -> bool:
-        """A new name appeared with no close in sight: true if it is done (link, FIFO, hard link), else awaited."""
+    def made(self, path: str, now: float) -> Sighting | None:
+        """A new name appeared with no close in sight: a look at it if it is done (link, FIFO), else it is awaited."""
         sighting = self._look(path)
         done = sighting.openness is Openness.SPECIAL or (
             sighting.links > 1 and sighting.openness in {Openness.CLOSED, Openness.UNKNOWN}
         )
-        if not done:
-            self.expect(path, now)
-        return done
+        if done:
+            return sighting
+        self.expect(path, now)
+        return None
 
-    def arrived(self, path: str, verdict: Verdict, now: float, *, closed: bool = False) -> bool:
-        """A file was renamed to `path`, or closed there: true if it is done, else it is awaited from now on."""
-        if self._look(path).openness is not Openness.OPEN:
+    def arrived(self, path: str, verdict: Verdict, now: float, *, closed: bool = False) -> Sighting | None:
+        """A file was renamed to `path`, or closed there: a look at it if it is done, else it is awaited from now on."""
+        sighting = self._look(path)
+        if sighting.openness is not Openness.OPEN:
             self._pending.pop(path, None)
-            return True
+            return sighting
         self._wait(path, _Pending(verdict, False, closed, RECHECK_FIRST_SECONDS, 0.0), now)
-        return False
+        return None
 
-    def found(self, path: str, now: float) -> Signature | None:
-        """A listing showed a file: its signature if it is done, else None and it is awaited (or gone)."""
+    def found(self, path: str, now: float) -> Sighting | None:
+        """A listing showed a new file: a look at it if it is done, else None and it is awaited (or gone)."""
+        pending = self._pending.get(path)
+        if pending is not None and not pending.polled:
+            return None
         sighting = self._look(path)
         openness = sighting.openness
         if openness is Openness.SPECIAL or (openness is Openness.CLOSED and not sighting.young):
-            return sighting.signature
+            return sighting
         if openness is not Openness.GONE:
             delay = {Openness.CLOSED: YOUNG_RECHECK_SECONDS, Openness.UNKNOWN: self._settle}.get(
                 openness, RECHECK_LAST_SECONDS
@@ -172,10 +122,64 @@ class Settler:
             self._wait(path, _Pending("Create", True, False, delay, 0.0, sighting.signature), now)
         return None
 
-    def closed(self, path: str, now: float) -> Verdict | None:
+    def changed(self, path: str, now: float) -> Sighting | None:
+        """A listing showed a reported file with other content: a look at it if that is final, else it is awaited."""
+        pending = self._pending.get(path)
+        if path in self._written or (pending is not None and not pending.polled):
+            return None
+        sighting = self._look(path)
+        if sighting.openness in {Openness.SPECIAL, Openness.CLOSED}:
+            return sighting
+        if sighting.openness is Openness.OPEN:
+            self.written(path, now)
+        elif sighting.openness is Openness.UNKNOWN:
+            self._wait(path, _Pending("Modify", True, False, self._settle, 0.0, sighting.signature), now)
+        return None
+
+    def polled(self, path: str, verdict: Verdict, sighting: Sighting, now: float) -> bool:
+        """A repeated listing shows a file that is new, or other than reported: whether it is done by now.
+
+        Nothing else looks at it in between. A reported file that somebody has open is reported as it grows.
+        """
+        pending = self._pending.get(path)
+        openness = sighting.openness
+        done = (
+            openness is Openness.SPECIAL
+            or (openness is Openness.CLOSED and not (sighting.young and verdict == "Create"))
+            or (openness is Openness.OPEN and verdict == "Modify")
+        )
+        if openness is Openness.GONE:
+            return False
+        if not done and pending is not None and pending.signature == sighting.signature:
+            done = openness is not Openness.OPEN and now - pending.due >= self._settle
+        elif not done:
+            pending = _Pending(verdict, True, False, 0.0, now, sighting.signature, polled=True)
+            self._pending[path] = pending
+        if done:
+            self._pending.pop(path, None)
+        elif pending is not None:
+            pending.round = self._round
+        return done
+
+    def begin_poll(self) -> None:
+        """Listings are repeated: what the last ones did not show any more is not awaited any more."""
+        gone = [path for path, each in self._pending.items() if each.polled and each.round < self._round]
+        for path in gone:
+            del self._pending[path]
+        self._round += 1
+
+    def closed(self, path: str, now: float) -> Settled | None:
         """A writer closed an awaited file: what to report, None while another still has it open."""
-        pending = self._pending[path]
-        return pending.verdict if self.arrived(path, pending.verdict, now, closed=True) else None
+        verdict = self._pending[path].verdict
+        sighting = self.arrived(path, verdict, now, closed=True)
+        return Settled(path, verdict, False, sighting.signature) if sighting is not None else None
+
+    def hurry(self, now: float) -> None:
+        """Records were lost, maybe closes among them: looks at everything that is awaited at once."""
+        for path, pending in list(self._pending.items()):
+            if not pending.polled:
+                pending.delay = RECHECK_FIRST_SECONDS
+                self._wait(path, pending, now)
 
     def written(self, path: str, now: float) -> None:
         """A reported file was written to: reported at its close, and at intervals until then."""
@@ -220,10 +224,6 @@ class Settler:
             self._written[new] = self._written.pop(path)
             heapq.heappush(self._agenda, (self._written[new].due, new))
 
-    def signature(self, path: str) -> Signature | None:
-        """The file as it is now, None if it cannot be seen."""
-        return self._look(path).signature
-
     def due_at(self) -> float | None:
         """When `due` has something to look at, None if nothing is unfinished."""
         while self._agenda and not self._current(*self._agenda[0]):
@@ -242,12 +242,15 @@ class Settler:
     def last_look(self) -> Iterator[Settled]:
         """The monitor stops: what is done by now, whether it was due or not; the rest is dropped."""
         for path, pending in list(self._pending.items()):
-            openness = self._look(path).openness
+            if pending.polled:
+                continue
+            sighting = self._look(path)
+            openness = sighting.openness
             if openness is Openness.CLOSED or (pending.closed and openness is not Openness.OPEN):
-                yield Settled(path, pending.verdict, pending.scanned)
+                yield Settled(path, pending.verdict, pending.scanned, sighting.signature)
         for path, written in self._written.items():
             if written.dirty:
-                yield Settled(path, "Modify", False)
+                yield Settled(path, "Modify", False, glance(path))
         self._pending.clear()
         self._written.clear()
 
@@ -259,7 +262,7 @@ class Settler:
     def _current(self, at: float, path: str) -> bool:
         pending = self._pending.get(path)
         if pending is not None:
-            return pending.due == at
+            return pending.due == at and not pending.polled
         written = self._written.get(path)
         return written is not None and written.due == at
 
@@ -288,7 +291,7 @@ class Settler:
     def _report_growth(self, path: str, now: float) -> Iterator[Settled]:
         written = self._written[path]
         if written.dirty:
-            yield Settled(path, "Modify", False)
+            yield Settled(path, "Modify", False, glance(path))
             written.dirty = False
         elif self._look(path).openness not in {Openness.OPEN, Openness.UNKNOWN}:
             del self._written[path]  # written by name (truncate(2)): no close will come

@@ -1,4 +1,4 @@
-"""The one SQLite file (WAL) that holds the monitors and the outbox; the only importer of sqlite3.
+"""The one SQLite file (WAL) that holds the monitors, the outbox and the ledgers; the only importer of sqlite3.
 
 One connection and one lock serve every thread: SQLite admits one writer at a time anyway, and a lock hands
 over at once where SQLite's own busy handler sleeps for milliseconds. The lock is held for one transaction.
@@ -14,6 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from publisher.errors import StoreError
+from publisher.ledger_tables import (
+    SCHEMA as LEDGER_SCHEMA,
+)
+from publisher.ledger_tables import (
+    LedgerTables,
+    apply_changes,
+    drop_incomplete,
+    drop_ledger,
+)
 from schemas.monitors import MonitorSpec, MonitorState
 from schemas.rpc import dumps, loads
 
@@ -23,7 +32,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-SCHEMA_VERSION = 1
+    from publisher.ledger_tables import LedgerChanges
+
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE monitors (
@@ -97,6 +108,7 @@ class Store:
             except BaseException:
                 self._db.close()
                 raise
+        self.ledgers = LedgerTables(self._transaction, self._reading, self._keys, self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -143,9 +155,15 @@ class Store:
         ]
 
     def set_state(self, monitor_id: str, state: MonitorState) -> None:
-        """Stores a monitor's state."""
+        """Stores a monitor's state; one that is Stopped has no ledger."""
         with self._transaction("the monitor's state could not be stored") as db:
-            db.execute("UPDATE monitors SET state = ? WHERE id = ?", (state.value, monitor_id))
+            self._set_state(db, self._keys.get(monitor_id, 0), state)
+
+    @staticmethod
+    def _set_state(db: sqlite3.Connection, key: int, state: MonitorState) -> None:
+        db.execute("UPDATE monitors SET state = ? WHERE key = ?", (state.value, key))
+        if state is MonitorState.STOPPED:
+            drop_ledger(db, key)
 
     def remove_monitor(self, monitor_id: str, *, forget_request: bool = False) -> None:
         """Forgets a monitor and its entries; with `forget_request` also the request that made it."""
@@ -153,11 +171,22 @@ class Store:
             key = self._keys.pop(monitor_id, None)
             db.execute("DELETE FROM monitors WHERE key = ?", (key,))
             db.execute("DELETE FROM entries WHERE monitor = ?", (key,))
+            if key is not None:
+                drop_ledger(db, key)
             if forget_request:
                 db.execute("DELETE FROM requests WHERE monitor_id = ?", (monitor_id,))
 
-    def append(self, entries: Sequence[Entry], *, state: MonitorState | None = None) -> None:
-        """Accepts one monitor's blocks, its last sequence and, if given, its state: one transaction."""
+    def append(
+        self,
+        entries: Sequence[Entry],
+        *,
+        state: MonitorState | None = None,
+        changes: LedgerChanges | None = None,
+    ) -> None:
+        """Accepts one monitor's blocks, its last sequence, what they change in its ledger, and, if given, its state.
+
+        All in one transaction.
+        """
         monitor_id = entries[0].monitor_id
         with self._transaction("the block could not be recorded") as db:
             key = self._keys[monitor_id]
@@ -165,13 +194,11 @@ class Store:
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
                 [(key, e.sequence, e.routing_key, e.event_count, e.created_at, e.body) for e in entries],
             )
-            last = entries[-1].sequence
-            if state is None:
-                db.execute("UPDATE monitors SET sequence = ? WHERE key = ?", (last, key))
-            else:
-                db.execute(
-                    "UPDATE monitors SET sequence = ?, state = ? WHERE key = ?", (last, state.value, key)
-                )
+            db.execute("UPDATE monitors SET sequence = ? WHERE key = ?", (entries[-1].sequence, key))
+            if changes is not None:
+                apply_changes(db, key, changes)
+            if state is not None:
+                self._set_state(db, key, state)
 
     def entries(self, monitor_id: str, after: int, limit: int) -> list[Entry]:
         """Up to `limit` entries of a monitor with a sequence above `after`, in order."""
@@ -211,14 +238,22 @@ class Store:
         self._db.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
         self._migrate()
         self._keys.update(self._db.execute("SELECT id, key FROM monitors").fetchall())
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            drop_incomplete(self._db)
 
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
-            self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+            self._script(_SCHEMA + LEDGER_SCHEMA)
+        elif version == 1:
+            self._script(LEDGER_SCHEMA)  # its monitors have no ledger: they start from what is there
         elif version != SCHEMA_VERSION:
             msg = f"the store is of version {version}, this fsherald reads version {SCHEMA_VERSION}"
             raise StoreError(msg)
+
+    def _script(self, statements: str) -> None:
+        self._db.executescript(f"BEGIN;{statements}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
 
     @contextlib.contextmanager
     def _transaction(self, failure: str) -> Iterator[sqlite3.Connection]:

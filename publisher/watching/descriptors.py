@@ -205,6 +205,7 @@ class Descriptors:
         Raises:
             OSError: EMFILE when there is not even one to share.
         """
+        shared = self.shared  # first of all: when the kernel has only one left, it is for everybody
         if self._own < OWN_DESCRIPTORS:
             try:
                 own = OwnDescriptor(sink)
@@ -214,7 +215,7 @@ class Descriptors:
             else:
                 self._own += 1
                 return own
-        return SharedLease(self.shared, sink)
+        return SharedLease(shared, sink)
 
     def release(self, lease: Lease) -> None:
         """Takes a share back."""

@@ -9,12 +9,16 @@ from schemas.events import EventInfo
 from schemas.monitors import PathMode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from publisher.filters import Filter
+    from publisher.ledger import Ledger
     from publisher.settling import Settler
     from publisher.watching.inotify import Batch
-    from publisher.watching.listing import Lister
     from publisher.watching.reports import Reports
     from publisher.watching.tree import Directory, Tree
+    from publisher.watching.turn import Turn
+    from publisher.watching.visits import Visits
 
 EventName = Literal["Create", "Delete"]
 
@@ -22,19 +26,31 @@ _CREATE, _DELETE, _MOVED_FROM, _MOVED_TO = IN.IN_CREATE, IN.IN_DELETE, IN.IN_MOV
 
 
 class DirectoryRecords:
-    """The directories' half of a watcher. The reader thread's; `now` is set by its watcher before each turn."""
+    """The directories' half of a watcher. The reader thread's."""
 
     def __init__(
-        self, tree: Tree, lister: Lister, settler: Settler, filter_: Filter, reports: Reports, mode: PathMode
+        self,
+        tree: Tree,
+        visits: Visits,
+        settler: Settler,
+        filter_: Filter,
+        reports: Reports,
+        ledger: Ledger,
+        mode: PathMode,
+        turn: Turn,
+        *,
+        later: Callable[[Directory], None],
     ) -> None:
+        self._later = later
         self._tree = tree
-        self._lister = lister
+        self._ledger = ledger
+        self._visits = visits
         self._settler = settler
         self._filter = filter_
         self._reports = reports
         self._mode = mode
         self._paired: set[int] = set()
-        self.now = 0.0
+        self._turn = turn
 
     def take(self, directory: Directory, mask: int, cookie: int, name: str, batch: Batch) -> None:
         """Takes one record about the directory `name` in `directory`."""
@@ -58,11 +74,13 @@ class DirectoryRecords:
 
     def adopt(self, parent: Directory, name: str, before: list[EventInfo], *, scanned: bool) -> None:
         """Reports a new directory, after what belongs beside it; in Follow it is watched and listed next."""
-        child = parent.add(name)
+        child = parent.add(name, self._ledger.new_key())
+        child.entered = self._mode is PathMode.FOLLOW
         origin: Literal["scan"] | None = "scan" if scanned else None
         self._reports.send([*before, EventInfo(child.path, name, "Create", is_dir=True, origin=origin)])
-        if self._mode is PathMode.FOLLOW:
-            self._lister.later(child)
+        self._ledger.put_directory(child.row)
+        if child.entered:
+            self._later(child)
 
     def _disappeared(self, directory: Directory, name: str) -> None:
         gone = directory.directories.get(name)
@@ -85,26 +103,36 @@ class DirectoryRecords:
         replaced = to.directories.get(target[1])
         if replaced is not None:  # rename(2) replaces only an empty directory
             self._tree.remove(replaced)
+            self._ledger.drop_directory(replaced.key)
         if self._mode is PathMode.FOLLOW and not self._filter.by_path:
             self._moved_whole(moved, to, target[1])
         else:
+            keys = [directory.key for directory in moved.walk()]
             *below, itself = self._remove(moved)
             self._reports.send_each(below)
             self.adopt(to, target[1], [itself], scanned=False)
+            self._drop(keys)
 
     def take_away(self, gone: Directory, *, scanned: bool = False) -> None:
         """Forgets a directory with all below it and reports that, deepest first."""
+        keys = [directory.key for directory in gone.walk()]
         events = self._remove(gone)
         if scanned:
             for event in events:
                 event.origin = "scan"
         self._reports.send_each(events)
+        self._drop(keys)
+
+    def _drop(self, keys: list[int]) -> None:
+        for key in keys:
+            self._ledger.drop_directory(key)
 
     def _remove(self, gone: Directory) -> list[EventInfo]:
         """Takes a directory out of the tree; the Deletes of all that was known in it, deepest first."""
         awaited = self._settler.forget_below(gone.prefix)
         events = [EventInfo(path, path.rpartition("/")[2], "Delete") for path in awaited]
         for directory in reversed(list(gone.walk())):
+            self._visits.load(directory)
             events += [*_files(directory, "Delete"), _itself(directory, "Delete")]
         self._tree.remove(gone)
         return events
@@ -113,17 +141,19 @@ class DirectoryRecords:
         """It keeps its watches: Deletes under the old path, deepest first, then Creates, parents first."""
         below = list(moved.walk())
         for directory in reversed(below):
+            self._visits.load(directory)
             self._reports.send_each(_files(directory, "Delete"))
             if directory is not moved:
                 self._reports.send([_itself(directory, "Delete")])
         deleted, old_prefix = _itself(moved, "Delete"), moved.prefix
         moved.move(to, new_name)
-        self._settler.moved_below(old_prefix, moved.prefix, self.now)
+        self._settler.moved_below(old_prefix, moved.prefix, self._turn.now)
         self._reports.send([deleted, _itself(moved, "Create")])
         for directory in below:
             if directory is not moved:
                 self._reports.send([_itself(directory, "Create")])
             self._reports.send_each(_files(directory, "Create"))
+        self._ledger.put_directory(moved.row)
 
 
 def _itself(directory: Directory, event_type: EventName) -> EventInfo:

@@ -30,6 +30,9 @@ BASE_MASK = (
 ROOT_MASK = IN.IN_DELETE_SELF | IN.IN_MOVE_SELF
 SHARED_MASK = 0x20000000  # IN_MASK_ADD: a second monitor widens a shared watch, never narrows it
 
+LIMITS = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""The kernel has no watches, descriptors or memory left: a matter of the moment, and of its settings."""
+
 _HEADER = struct.Struct("iIII")
 READ_BYTES = 32 * 1024
 """One read, and so what is worked on before the kernel's queue is emptied again: about 1,000 records."""

@@ -1,29 +1,27 @@
-"""Finds what is in directories: before they were watched, and where records were lost.
-
-A directory is watched first and listed after, so that nothing falls between. Every directory is opened below
-the monitor's root and through no link, and is watched and listed by that one descriptor.
-"""
+"""Compares directories with what is known of them: new ones, all after records were lost, all after a restart."""
 
 from __future__ import annotations
 
-import errno
 import os
+import stat
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from publisher.beneath import open_directory_beneath
-from publisher.watching.inotify import limit_message
-from publisher.watching.tree import UNWATCHED
+from publisher.sighting import signature_of
+from publisher.watching.tree import UNWATCHED, fingerprint
+from publisher.watching.visits import GONE
 from schemas.errors import OmeroFSError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from publisher.filters import Filter
-    from publisher.roots import Roots
     from publisher.watching.tree import Directory, Tree
+    from publisher.watching.visits import Visits
 
-_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+PORTION = 128
+"""How many entries are looked at before the clock is: what else the reader thread has to do does not wait longer."""
 
 
 class Findings(Protocol):
@@ -35,6 +33,10 @@ class Findings(Protocol):
 
     def found_file(self, directory: Directory, name: str) -> None:
         """A file that is not known."""
+        ...
+
+    def changed_file(self, directory: Directory, name: str) -> None:
+        """A known file with other content."""
         ...
 
     def found_directory(self, parent: Directory, name: str) -> None:
@@ -49,129 +51,171 @@ class Findings(Protocol):
         """A known directory is not there."""
         ...
 
+    def missing_root(self) -> None:
+        """The monitor's own directory cannot be opened."""
+        ...
+
 
 class Lister:
-    """The directories of one monitor that are still to be watched and listed.
+    """The directories of one monitor that are still to be watched and compared. The reader thread's."""
 
-    The reader thread's, but for `list_whole`.
-    """
+    findings: Findings
 
-    def __init__(self, tree: Tree, roots: Roots, filter_: Filter, findings: Findings) -> None:
-        """Compares `tree` with what is beneath the monitor's path in `roots`."""
+    def __init__(self, tree: Tree, visits: Visits, filter_: Filter) -> None:
+        """Compares `tree` with what is there; `findings` is to be set before the first step."""
         self._tree = tree
-        self._roots = roots
+        self._visits = visits
         self._filter = filter_
-        self._findings = findings
         self._todo: deque[Directory] = deque()
+        self._visit: Iterator[None] | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether anything is still to be listed."""
-        return bool(self._todo)
+        """Whether `step` has something to do."""
+        return bool(self._todo) or self._visit is not None
 
     def later(self, directory: Directory) -> None:
-        """Has a directory watched, if it is not, and listed in one of the next steps."""
+        """Has a directory watched, if it is not, and compared."""
         self._todo.append(directory)
 
     def compare_all(self) -> None:
-        """Has every directory that is, or was, watched listed again, parents first."""
+        """Has every directory compared that is watched, or should be, after what waits already."""
         entered = [directory for directory in self._tree.root.walk() if directory.entered]
         self._todo = deque(dict.fromkeys([*entered, *self._todo]))
 
     def drop(self) -> None:
         """Nothing is to be listed any more."""
         self._todo.clear()
+        self._end_visit()
 
-    def list_whole(self, *, enter: bool) -> None:
-        """Watches and learns the root and, with `enter`, all below it, reporting nothing. Blocks for the walk.
-
-        Raises:
-            OmeroFSError: The root cannot be opened.
-            OSError: The root cannot be watched.
-        """
-        todo = [self._tree.root]
-        with self._roots.open(self._tree.root.path) as root:
-            while todo:
-                directory = todo.pop()
-                try:
-                    self._visit(root.fd, directory, self._learn)
-                except OSError as exc:
-                    if directory is self._tree.root:
-                        raise
-                    self._refused(directory, exc)
-                if enter:
-                    todo.extend(directory.directories.values())
-
-    def step(self, count: int) -> None:
-        """Watches and lists up to `count` of the directories that wait for it."""
+    def step(self, seconds: float) -> None:
+        """Watches and lists the directories that wait for it, for about as long as it is given."""
+        end = time.monotonic() + seconds
         try:
-            root = self._roots.open(self._tree.root.path)
+            with self._visits.root():
+                while self.busy:
+                    self._go_on()
+                    if time.monotonic() >= end:
+                        return
         except OmeroFSError:
-            self._todo.clear()  # the root is lost: its own records say so
-            return
-        with root:
-            while self._todo and count > 0:
-                count -= 1
-                directory = self._todo.popleft()
-                if not directory.attached:
-                    continue
-                try:
-                    self._visit(root.fd, directory, self._compare)
-                except OSError as exc:
-                    self._refused(directory, exc)
+            self.drop()
+            self.findings.missing_root()
 
-    def _visit(self, root_fd: int, directory: Directory, look: Callable[[Directory, int], None]) -> None:
-        fd = open_directory_beneath(root_fd, directory.prefix[len(self._tree.root.prefix) :])
+    def watch_again(self) -> bool:
+        """Tries to watch what could not be watched; what can be now is compared later. Whether all is well."""
+        missing = list(self._tree.coverage.missing)
         try:
-            if directory.wd == UNWATCHED:
-                self._tree.watch(directory, fd)
-            look(directory, fd)
+            with self._visits.root():
+                return all(self._watch_again(directory) for directory in missing)
+        except OmeroFSError:
+            return False
+
+    def _watch_again(self, directory: Directory) -> bool:
+        was_limited = directory.limited
+        try:
+            fd = self._visits.open(directory)
+        except OSError:
+            return True
+        try:
+            if not self._visits.is_what_was_mounted(directory, fd):
+                return True
+            self._visits.watch(directory, fd)
+        except OSError:
+            return True
         finally:
             os.close(fd)
+        if directory.wd == UNWATCHED:
+            return False
+        # What is below could not be reached either, unless it was only a watch that was missing.
+        self._todo.extend([directory] if was_limited else [each for each in directory.walk() if each.entered])
+        return True
 
-    def _refused(self, directory: Directory, exc: OSError) -> None:
-        if exc.errno not in _GONE:
-            self._tree.coverage.lost(directory.path, limit_message(exc))
+    def _go_on(self) -> None:
+        if self._visit is None:
+            directory = self._todo.popleft()
+            if not directory.attached:
+                return
+            self._visit = self._visit_steps(directory)
+        try:
+            next(self._visit)
+        except StopIteration:
+            self._visit = None
 
-    def _learn(self, directory: Directory, fd: int) -> None:
-        path = directory.path
+    def _end_visit(self) -> None:
+        visit, self._visit = self._visit, None
+        if visit is not None:
+            visit.close()  # type: ignore[attr-defined]  # a generator: closes the directory that it holds
+
+    def _visit_steps(self, directory: Directory) -> Iterator[None]:
+        yield from self._visits.load_steps(directory)
+        try:
+            fd = self._visits.open(directory)
+            try:
+                if self._visits.is_what_was_mounted(directory, fd):
+                    self._visits.watch(directory, fd)
+                    yield from self._compare(directory, fd)
+            finally:
+                os.close(fd)
+        except OSError as exc:
+            self._visits.refused(directory, exc)
+
+    def _compare(self, directory: Directory, fd: int) -> Iterator[None]:
+        files, directories = directory.files, directory.directories
+        missing_files = set(files)
+        missing_directories = dict(directories)
         with os.scandir(fd) as entries:
-            for entry in entries:
+            for number, entry in enumerate(entries, 1):
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    if self._filter.wants_directory(path, name):
-                        directory.add(name)
-                elif self._filter.wants_file(path, name):
-                    directory.files.add(name)
-
-    def _compare(self, directory: Directory, fd: int) -> None:
-        missing_files = set(directory.files)
-        missing_directories = dict(directory.directories)
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    missing_directories.pop(entry.name, None)
-                    self._see_directory(directory, entry.name)
+                    missing_directories.pop(name, None)
+                    self._see_directory(directory, name)
                 else:
-                    missing_files.discard(entry.name)
-                    self._see_file(directory, entry.name)
-        for name in sorted(missing_files):
-            self._findings.missing_file(directory, name)
-        for below in missing_directories.values():
-            self._findings.missing_directory(below)
+                    missing_files.discard(name)
+                    self._see_file(directory, name, entry)
+                if not number % PORTION:
+                    yield
+        for number, name in enumerate(sorted(missing_files), 1):
+            if name in files and not _is_there(fd, name, directory=False):
+                self.findings.missing_file(directory, name)
+            if not number % PORTION:
+                yield
+        for name, below in missing_directories.items():
+            if directories.get(name) is below and not _is_there(fd, name, directory=True):
+                self.findings.missing_directory(below)
 
     def _see_directory(self, directory: Directory, name: str) -> None:
         if name in directory.directories:
             return
+        if name in directory.files:  # its deletion comes first
+            self.findings.missing_file(directory, name)
         if self._filter.wants_directory(directory.path, name):
-            self._findings.found_directory(directory, name)
+            self.findings.found_directory(directory, name)
         else:
-            self._findings.filtered_out()
+            self.findings.filtered_out()
 
-    def _see_file(self, directory: Directory, name: str) -> None:
-        if name in directory.files:
+    def _see_file(self, directory: Directory, name: str, entry: os.DirEntry[str]) -> None:
+        known = directory.files.get(name)
+        if known is not None:
+            try:
+                same = known == fingerprint(signature_of(entry.stat(follow_symlinks=False)))
+            except OSError:
+                return  # gone meanwhile, which is reported on its own
+            if not same:
+                self.findings.changed_file(directory, name)
             return
+        below = directory.directories.get(name)
+        if below is not None:
+            self.findings.missing_directory(below)
         if self._filter.wants_file(directory.path, name):
-            self._findings.found_file(directory, name)
+            self.findings.found_file(directory, name)
         else:
-            self._findings.filtered_out()
+            self.findings.filtered_out()
+
+
+def _is_there(directory_fd: int, name: str, *, directory: bool) -> bool:
+    """Looks once more: what came and went while a long directory was listed may or may not have been seen."""
+    try:
+        found = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    except OSError as exc:
+        return exc.errno not in GONE
+    return stat.S_ISDIR(found.st_mode) == directory

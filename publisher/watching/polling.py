@@ -1,246 +1,198 @@
-"""Watching by comparison, where the kernel does not report changes: NFS, SMB, FUSE.
+"""Repeated listings where the kernel does not report: NFS, SMB, FUSE, and directories for which it has no watch.
 
-One thread lists all polled trees in turn, so that a share that hangs stalls no monitor that the kernel
-serves; what it finds is handed to the reader thread. A file is done when two listings show it unchanged. What
-cannot be listed for the moment is unchanged, not deleted.
+What a listing shows is compared here, on the poller's thread, with what is known; only differences are handed
+to the reader thread. A share that hangs thus stalls no monitor that the kernel serves. What cannot be listed
+for the moment is unchanged, not deleted.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-import structlog
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from publisher.beneath import open_directory_beneath
-from publisher.watching.coverage import CoverageRecord
-from schemas.errors import OmeroFSError
-from schemas.events import EventInfo
-from schemas.monitors import PathMode
+from publisher.sighting import look, look_from_afar, signature_of
+from publisher.watching.inotify import limit_message
+from publisher.watching.tree import fingerprint
+from publisher.watching.visits import GONE
+from schemas.errors import NotFoundError, OmeroFSError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from publisher.filters import Filter
+    from publisher.ledger import Ledger
+    from publisher.ledger_tables import LedgerRoot
     from publisher.roots import Roots
-    from publisher.watching.inotify import Batch
+    from publisher.sighting import Sighting
     from publisher.watching.reader import Reader
+    from publisher.watching.tree import Directory
+    from publisher.watching.watcher import Watcher
 
-log = structlog.get_logger(__name__)
-
-_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-
-
-class Look(NamedTuple):
-    """One entry as a listing shows it."""
-
-    is_dir: bool
-    inode: int
-    size: int
-    mtime_ns: int
+_POSITIVE = (1 << 63) - 1
+PORTION = 64
+"""How many directories are listed before what they show is handed over."""
 
 
-Snapshot = dict[str, Look]
-"""What a tree holds, by path relative to its root, parents before what is in them."""
+class Difference(NamedTuple):
+    """How one directory differs from what is known of it."""
+
+    directory: Directory
+    files: list[tuple[str, Sighting]]
+    missing_files: list[str]
+    directories: list[str]
+    missing_directories: list[str]
 
 
-class Snapshots:
-    """Takes snapshots of one monitor's tree. Blocks on the file system; the poller thread's."""
+class Refusal(NamedTuple):
+    """A directory that cannot be listed for the moment, and why."""
 
-    def __init__(self, path: str, mode: PathMode, roots: Roots, filter_: Filter) -> None:
-        self._path = path
-        self._mode = mode
-        self._roots = roots
-        self._filter = filter_
-        self._entered: set[str] | None = None
-
-    def take(self, before: Snapshot) -> Snapshot:
-        """The tree as it is; a directory that cannot be listed stays as it was `before`.
-
-        Raises:
-            OmeroFSError: The root cannot be opened.
-            OSError: The root cannot be listed.
-        """
-        found: Snapshot = {}
-        todo = [""]
-        with self._roots.open(self._path) as root:
-            while todo:
-                relative = todo.pop()
-                below = self._list(root.fd, relative, before)
-                found.update(below)
-                todo += [path for path, look in below.items() if look.is_dir and self._enters(path)]
-        if self._entered is None and self._mode is PathMode.RECURSE:
-            self._entered = {path for path, look in found.items() if look.is_dir}
-        return found
-
-    def _enters(self, relative: str) -> bool:
-        if self._mode is PathMode.FLAT:
-            return False
-        return self._entered is None or relative in self._entered
-
-    def _list(self, root_fd: int, relative: str, before: Snapshot) -> Snapshot:
-        try:
-            fd = open_directory_beneath(root_fd, relative)
-        except OSError as exc:
-            if not relative:
-                raise
-            if exc.errno in _GONE:
-                return {}
-            prefix = f"{relative}/"
-            return {path: look for path, look in before.items() if path.startswith(prefix)}
-        try:
-            return self._entries(fd, relative)
-        finally:
-            os.close(fd)
-
-    def _entries(self, fd: int, relative: str) -> Snapshot:
-        directory = f"{self._path}/{relative}" if relative else self._path
-        prefix = f"{relative}/" if relative else ""
-        found: Snapshot = {}
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                is_dir = entry.is_dir(follow_symlinks=False)
-                wants = self._filter.wants_directory if is_dir else self._filter.wants_file
-                if not wants(directory, entry.name):
-                    continue
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                size, mtime_ns = (0, 0) if is_dir else (status.st_size, status.st_mtime_ns)
-                found[prefix + entry.name] = Look(is_dir, status.st_ino, size, mtime_ns)
-        return found
+    directory: Directory
+    reason: str
 
 
-class PolledSink(Protocol):
-    """Who takes what polling finds: a monitor. Called on the reader thread."""
-
-    def accept(self, events: list[EventInfo]) -> None:
-        """Takes events that are settled and wanted."""
-        ...
-
-    def tick(self, now: float) -> None:
-        """Goes on with what it was given."""
-        ...
-
-
-class PollingWatch:
-    """One monitor watched by listing; see `Watch` for what each method does and where it runs."""
-
-    busy = False
+class TreePoll:
+    """Lists one monitor's tree, or the part of it that the kernel does not tell of."""
 
     def __init__(
         self,
-        snapshots: Snapshots,
-        *,
         path: str,
+        root: LedgerRoot,
+        *,
+        roots: Roots,
         filter_: Filter,
-        poller: Poller,
+        ledger: Ledger,
         reader: Reader,
-        sink: PolledSink,
+        watcher: Watcher,
+        tick: Callable[[float], None],
     ) -> None:
-        self.coverage = CoverageRecord()
-        self.coverage.polled = True
-        self.filtered = 0
-        self._snapshots = snapshots
-        self._path = path.rstrip("/")
+        """`tick` is called on the reader thread after anything was handed over."""
+        self._tick = tick
+        self._path = path
+        self._root_path = Path(path)
+        self._root = root
+        self._look = look_from_afar if watcher.is_share else look
+        self._roots = roots
         self._filter = filter_
-        self._poller = poller
+        self._ledger = ledger
         self._reader = reader
-        self._sink = sink
-        self._known: Snapshot = {}
-        self._last: Snapshot = {}
-        self._active = False
-
-    def arm(self) -> None:
-        """Learns the tree as it is."""
-        self._known = self._last = self._snapshots.take({})
-        self.coverage.watched = 1 + sum(look.is_dir for look in self._known.values())
-
-    def activate(self) -> None:
-        """Is polled from now on."""
-        self._active = True
-        self._poller.add(self)
+        self._watcher = watcher
+        self._lock = threading.Lock()  # guards the listing itself: the poller's, or that of a stop
 
     def poll(self) -> None:
-        """Lists the tree and hands what has changed to the reader thread; the poller thread's."""
+        """Lists what is to be listed and hands over what has changed. Blocks; not for the reader thread."""
+        with self._lock:
+            if not self._root_is_there():
+                self._reader.call(self._watcher.missing_root).result()
+            if not self._watcher.is_polled:
+                return
+            todo = self._reader.call(self._begin).result()
+            if not todo:
+                return
+            try:
+                with self._roots.open(self._path) as root:
+                    if not self._is_root(root.stat()):
+                        self._reader.call(self._watcher.missing_root).result()
+                        return
+                    self._poll(root.fd, todo)
+            except NotFoundError:
+                self._reader.call(self._watcher.missing_root).result()
+            except (OmeroFSError, OSError) as exc:
+                reason = str(exc)
+                self._reader.call(lambda: self._watcher.root_refused(reason)).result()
+
+    def _root_is_there(self) -> bool:
+        """Whether the path leads to the root still: the kernel reports neither renames above it nor mounts."""
         try:
-            found = self._snapshots.take(self._last)
-        except (OmeroFSError, OSError) as exc:
-            reason = str(exc)
-            self._reader.call(lambda: self.coverage.lost(self._path, reason)).result()
-            return
-        self._reader.call(lambda: self._compare(found)).result()
+            found = self._root_path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # nobody can tell
+        return self._is_root(found)
 
-    def _compare(self, found: Snapshot) -> None:
-        if not self._active:
-            return
-        self.coverage.regained(self._path)
-        for path in [path for path in reversed(self._known) if path not in found]:
-            self._report(path, "Delete", self._known.pop(path))
-        for path, look in found.items():
-            known = self._known.get(path)
-            settled = look.is_dir or self._last.get(path) == look
-            if known is None and settled:
-                self._known[path] = look
-                self._report(path, "Create", look)
-            elif known is not None and known != look and settled:
-                self._known[path] = look
-                self._report(path, "Modify", look)
-        self._last = found
-        self.coverage.watched = 1 + sum(look.is_dir for look in found.values())
-        self._sink.tick(time.monotonic())
+    def _is_root(self, found: os.stat_result) -> bool:
+        return (found.st_dev, found.st_ino & _POSITIVE) == (self._root.device, self._root.inode)
 
-    def _report(self, relative: str, event_type: str, look: Look) -> None:
-        if not self._filter.wants_event(event_type, is_dir=look.is_dir):
-            self.filtered += 1
-            return
-        path = f"{self._path}/{relative}"
-        event = EventInfo(path, path.rpartition("/")[2], "Create", is_dir=look.is_dir or None, origin="scan")
-        event.type = event_type  # type: ignore[assignment]  # one of the three above
-        self._sink.accept([event])
+    def _poll(self, root_fd: int, todo: list[Directory]) -> None:
+        while todo:
+            portion, todo = todo[:PORTION], todo[PORTION:]
+            found = [self._list(root_fd, directory) for directory in portion]
+            differences = [each for each in found if isinstance(each, Difference)]
+            refusals = [each for each in found if isinstance(each, Refusal)]
+            if differences or refusals or self._watcher.tree.coverage.missing:
+                listed = set(portion) - {refusal.directory for refusal in refusals}
+                todo += self._hand_over(differences, refusals, listed)
 
-    def step(self, now: float, directories: int) -> None:
-        """Nothing is listed on the reader thread."""
+    def _hand_over(
+        self, differences: list[Difference], refusals: list[Refusal], listed: set[Directory]
+    ) -> list[Directory]:
+        def take() -> list[Directory]:
+            adopted = self._watcher.polled(differences, refusals, listed)
+            self._tick(time.monotonic())
+            return adopted
 
-    def due_at(self) -> float | None:
-        """Nothing is due but by the poller."""
-        return None
+        return self._reader.call(take).result()
 
-    def settle(self, now: float) -> None:
-        """Settling happens between two listings."""
+    def _begin(self) -> list[Directory]:
+        todo = self._watcher.begin_poll()
+        self._tick(time.monotonic())
+        return todo
 
-    def handle(self, batch: Batch, now: float) -> None:
-        """There are no kernel records."""
+    def _list(self, root_fd: int, directory: Directory) -> Difference | Refusal | None:
+        """None if it is as known, or gone: then the listing of its parent says so."""
+        self._load(directory)
+        try:
+            fd = open_directory_beneath(root_fd, os.path.relpath(directory.path, self._path))
+        except OSError as exc:
+            return None if exc.errno in GONE else Refusal(directory, limit_message(exc))
+        try:
+            return self._compare(fd, directory)
+        except OSError as exc:
+            return Refusal(directory, limit_message(exc))
+        finally:
+            os.close(fd)
 
-    def overflowed(self, now: float) -> None:
-        """There is no kernel queue."""
+    def _load(self, directory: Directory) -> None:
+        if not directory.loaded:  # so nobody else looks at its files yet
+            for known in self._ledger.files(directory.key):
+                directory.files.update((file.name, fingerprint(file.signature)) for file in known)
+            directory.loaded = True
 
-    def lose_root(self) -> None:
-        """A root that cannot be listed is what it was."""
-
-    def rearm(self, now: float) -> bool:  # noqa: ARG002 - as every Watch is asked
-        """Every listing looks anew."""
-        return True
-
-    def finish(self, now: float) -> None:
-        """What the last listing showed is reported already."""
-
-    def disarm(self) -> None:
-        """Is polled no more."""
-        self._active = False
-        self._poller.remove(self)
-
-    def explain(self, exc: OSError) -> str:
-        """Why the root could not be listed."""
-        return str(exc.strerror)
+    def _compare(self, fd: int, directory: Directory) -> Difference | None:
+        known = directory.files
+        files: dict[str, int] = {}
+        names: set[str] = set()
+        path = directory.path
+        wants_file, wants_directory = self._filter.wants_file, self._filter.wants_directory
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                name = entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if name in directory.directories or wants_directory(path, name):
+                        names.add(name)
+                elif name in known or wants_file(path, name):
+                    try:
+                        files[name] = fingerprint(signature_of(entry.stat(follow_symlinks=False)))
+                    except FileNotFoundError:
+                        continue
+        if files == known and names == directory.directories.keys():
+            return None
+        changed = [name for name, found in files.items() if known.get(name) != found]
+        return Difference(
+            directory,
+            [(name, self._look(directory.prefix + name)) for name in changed],
+            [name for name in list(known) if name not in files],
+            sorted(names - directory.directories.keys()),
+            sorted(directory.directories.keys() - names),
+        )
 
 
 class Poller:
-    """The one thread that lists polled trees. `start()` returns at once, `stop()` asks, `join()` waits."""
+    """The one thread that polls. `start()` returns at once, `stop()` asks, `join()` waits."""
 
     def __init__(
         self, interval_seconds: float, on_died: Callable[[BaseException], None] | None = None
@@ -248,8 +200,8 @@ class Poller:
         """Lists each tree every `interval_seconds`, or as often as the listing itself allows."""
         self._interval = interval_seconds
         self._on_died = on_died
-        self._lock = threading.Lock()  # guards the list of watches
-        self._watches: list[PollingWatch] = []
+        self._lock = threading.Lock()  # guards the list of polls
+        self._polls: list[TreePoll] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
 
@@ -266,26 +218,26 @@ class Poller:
         if self._thread.ident is not None:
             self._thread.join(timeout)
 
-    def add(self, watch: PollingWatch) -> None:
+    def add(self, poll: TreePoll) -> None:
         """Polls a tree from now on; from any thread."""
         with self._lock:
-            self._watches.append(watch)
+            self._polls.append(poll)
 
-    def remove(self, watch: PollingWatch) -> None:
+    def remove(self, poll: TreePoll) -> None:
         """Polls it no more; from any thread, harmless twice."""
         with self._lock:
-            if watch in self._watches:
-                self._watches.remove(watch)
+            if poll in self._polls:
+                self._polls.remove(poll)
 
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self._interval):
                 with self._lock:
-                    watches = list(self._watches)
-                for watch in watches:
+                    polls = list(self._polls)
+                for poll in polls:
                     if self._stopping.is_set():
                         return
-                    watch.poll()
+                    poll.poll()
         except Exception as exc:
             if self._on_died is None:
                 raise

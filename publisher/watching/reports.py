@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from publisher.filters import Filter
-    from publisher.settling import Signature
+    from publisher.sighting import Signature
     from schemas.events import EventInfo
 
 
@@ -45,28 +45,22 @@ class Fresh:
 
     def __init__(self) -> None:
         self._signatures: dict[str, Signature] = {}
-        self._emptied = 0
+        self._older: dict[str, Signature] = {}
 
     def remember(self, path: str, signature: Signature) -> None:
         """A listing reported this."""
         self._signatures[path] = signature
-        self._emptied = 0
 
     def forget(self, path: str) -> None:
         """The file is gone."""
         self._signatures.pop(path, None)
-
-    def holds(self, path: str) -> bool:
-        """Whether records of `path` may be old news."""
-        return path in self._signatures
+        self._older.pop(path, None)
 
     def signature(self, path: str) -> Signature | None:
-        """What the listing saw."""
-        return self._signatures.get(path)
+        """What a listing saw, if records of `path` may be old news."""
+        return self._signatures.get(path) or self._older.get(path)
 
-    def read(self, *, drained: bool) -> None:
-        """A batch was handled; `drained` if the queue was empty after it."""
-        if self._signatures and drained:
-            self._emptied += 1
-            if self._emptied > 1:
-                self._signatures.clear()
+    def drained(self) -> None:
+        """The queue was empty: what was remembered before it was empty the last time is news again."""
+        if self._signatures or self._older:
+            self._older, self._signatures = self._signatures, {}

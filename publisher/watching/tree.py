@@ -1,38 +1,82 @@
-"""What a monitor knows of its tree: the directories, their watches, and the names in them."""
+"""What a monitor knows of its tree: the directories, their watches, and the files in them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from publisher.ledger_tables import DirectoryRow
 from publisher.watching.coverage import CoverageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from publisher.sighting import Signature
 
 UNWATCHED = -1
 
 
-class Directory:
-    """One known directory; `wd` is its watch, or UNWATCHED; `entered` if it is, or was, watched.
+def fingerprint(signature: Signature) -> int:
+    """A signature in 64 bits, which is what a million files can afford in memory."""
+    return hash(signature)
 
-    `files` are the names that are reported, or were there at the start: everything that is not a directory.
+
+class Directory:
+    """One known directory.
+
+    Attributes:
+        key: Its key in the ledger.
+        files: The fingerprints, by name, of the files that are reported, or were there at the start: of
+            everything that is not a directory.
+        directories: The known directories in it, by name.
+        wd: Its watch, or UNWATCHED.
+        entered: Whether what is in it is to be watched.
+        loaded: Whether `files` is filled from what an earlier run left in the ledger.
+        limited: Whether the kernel has no watch for it: it is listed repeatedly instead.
+        device: st_dev when it was last listed, 0 before.
+        mounted: Whether another file system was mounted at it then.
     """
 
-    __slots__ = ("directories", "entered", "files", "name", "parent", "prefix", "wd")
+    __slots__ = (
+        "device",
+        "directories",
+        "entered",
+        "files",
+        "key",
+        "limited",
+        "loaded",
+        "mounted",
+        "name",
+        "parent",
+        "prefix",
+        "wd",
+    )
 
-    def __init__(self, path: str, name: str, parent: Directory | None) -> None:
+    def __init__(self, path: str, name: str, parent: Directory | None, key: int) -> None:
         self.prefix = path if path.endswith("/") else f"{path}/"
         self.name = name
         self.parent = parent
+        self.key = key
         self.wd = UNWATCHED
         self.entered = False
-        self.files: set[str] = set()
+        self.loaded = True
+        self.limited = False
+        self.mounted = False
+        self.device = 0
+        self.files: dict[str, int] = {}
         self.directories: dict[str, Directory] = {}
 
     @property
     def path(self) -> str:
         """The absolute path, spelled as the monitor's own path is."""
         return self.prefix[:-1] or "/"
+
+    @property
+    def row(self) -> DirectoryRow:
+        """Itself as a row of the ledger."""
+        parent = self.parent.key if self.parent is not None else 0
+        return DirectoryRow(
+            self.key, parent, self.name.encode("utf-8", "surrogateescape"), self.entered, self.mounted
+        )
 
     @property
     def attached(self) -> bool:
@@ -44,9 +88,9 @@ class Directory:
             directory = directory.parent
         return True
 
-    def add(self, name: str) -> Directory:
+    def add(self, name: str, key: int) -> Directory:
         """A new directory in this one."""
-        child = Directory(self.prefix + name, name, self)
+        child = Directory(self.prefix + name, name, self, key)
         self.directories[name] = child
         return child
 
@@ -88,17 +132,34 @@ class Tree:
         root: The monitor's own directory.
         by_wd: The watched directories by their watch.
         coverage: Which are watched and which are not.
-        watches: The descriptor; set before anything is watched.
+        watches: The descriptor; None before there is one, and where the kernel has none to give.
     """
 
-    def __init__(self, path: str, mask: int, root_mask: int) -> None:
+    def __init__(self, path: str, mask: int, root_mask: int, root_key: int) -> None:
         """Knows nothing but the root; watches take `mask`, the root's also `root_mask`."""
-        self.root = Directory(path, "", None)
+        self.root = Directory(path, "", None, root_key)
+        self.root.entered = True
         self.by_wd: dict[int, Directory] = {}
         self.coverage = CoverageRecord()
         self.watches: Watches | None = None
         self._mask = mask
         self._root_mask = root_mask
+
+    def restore(self, rows: Iterable[DirectoryRow]) -> None:
+        """Takes up the directories that an earlier run has left in the ledger; their files are loaded later."""
+        by_parent: dict[int, list[DirectoryRow]] = {}
+        for row in rows:
+            by_parent.setdefault(row.parent, []).append(row)
+        for row in by_parent.get(0, ()):
+            self.root.key = row.key
+        todo = [self.root]
+        while todo:
+            directory = todo.pop()
+            directory.loaded = False
+            for row in by_parent.get(directory.key, ()):
+                child = directory.add(row.name.decode("utf-8", "surrogateescape"), row.key)
+                child.entered, child.mounted = row.entered, row.mounted
+                todo.append(child)
 
     def watch(self, directory: Directory, directory_fd: int) -> None:
         """Watches a directory that is open.
@@ -106,14 +167,24 @@ class Tree:
         Raises:
             OSError: The kernel refuses: ENOSPC, EACCES.
         """
-        assert self.watches is not None  # noqa: S101 - set by arm; for the type checker
+        assert self.watches is not None  # noqa: S101 - whoever calls has seen to it; for the type checker
         mask = self._mask | (self._root_mask if directory is self.root else 0)
         wd = self.watches.add(directory_fd, mask)
+        before = self.by_wd.get(wd)
+        if before is not None and before is not directory:
+            before.wd = UNWATCHED  # the kernel has one watch a directory: this one was moved here
         directory.wd = wd
-        directory.entered = True
+        directory.limited = False
         self.by_wd[wd] = directory
         self.coverage.watched = len(self.by_wd)
-        self.coverage.regained(directory.path)
+        self.coverage.missing.pop(directory, None)
+
+    def miss(self, directory: Directory, reason: str, *, limited: bool = False) -> None:
+        """A directory cannot be watched for now."""
+        self.coverage.missing[directory] = reason
+        directory.limited = limited
+        if limited:
+            self.coverage.polled = True
 
     def ended(self, directory: Directory) -> None:
         """The kernel has ended a watch."""
@@ -124,21 +195,12 @@ class Tree:
     def remove(self, gone: Directory) -> None:
         """Takes a directory and all below it out of the tree and ends their watches."""
         for directory in gone.walk():
-            self.coverage.regained(directory.path)
+            self.coverage.missing.pop(directory, None)
             if directory.wd != UNWATCHED and self.watches is not None:
                 self.watches.remove(directory.wd)
                 self.ended(directory)
         if gone.parent is not None:
             gone.parent.directories.pop(gone.name, None)
-
-    def unwatch_all(self) -> None:
-        """Ends every watch; what is known stays known."""
-        for wd, directory in self.by_wd.items():
-            directory.wd = UNWATCHED
-            if self.watches is not None:
-                self.watches.remove(wd)
-        self.by_wd.clear()
-        self.coverage.watched = 0
 
     def find(self, path: str) -> Directory | None:
         """The known directory at an absolute path below the root."""

@@ -1,16 +1,17 @@
-"""How one monitor is watched: by the kernel's reports, or by listing where the kernel does not report."""
+"""How one monitor is watched: by the kernel's reports, and by listing where the kernel does not report."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from publisher.watching.inotify import limit_message
+from publisher.watching.inotify import LIMITS
 
 if TYPE_CHECKING:
     from publisher.watching.coverage import CoverageRecord
     from publisher.watching.descriptors import Lease, Sink
     from publisher.watching.inotify import Batch
+    from publisher.watching.polling import Poller, TreePoll
     from publisher.watching.reader import Reader
     from publisher.watching.watcher import Watcher
 
@@ -18,90 +19,26 @@ DRAIN_SECONDS = 2.0
 """How long a stopping monitor goes on reading what was queued before the stop."""
 
 
-class Watch(Protocol):
-    """What a monitor needs of the way it is watched.
+class Watch:
+    """A watcher with its share of a descriptor and its place in the poller's round.
 
-    `arm` runs on the thread that starts the monitor; the rest is the reader thread's, but for the two
-    attributes, which any thread may read.
+    `learn`, `restore` and `poll` are for the thread that starts or stops the monitor; `coverage` and `filtered`
+    for any; the rest is the reader thread's.
     """
 
-    @property
-    def coverage(self) -> CoverageRecord:
-        """Which directories are watched."""
-        ...
-
-    @property
-    def filtered(self) -> int:
-        """How many events the filter has dropped."""
-        ...
-
-    @property
-    def busy(self) -> bool:
-        """Whether `step` has something to do."""
-        ...
-
-    def arm(self) -> None:
-        """Learns the tree as it is and watches it; raises OmeroFSError or OSError."""
-        ...
-
-    def activate(self) -> None:
-        """Events from now on."""
-        ...
-
-    def step(self, now: float, directories: int) -> None:
-        """Goes on listing new directories."""
-        ...
-
-    def due_at(self) -> float | None:
-        """When `settle` has something to do."""
-        ...
-
-    def settle(self, now: float) -> None:
-        """Reports what has turned out to be done."""
-        ...
-
-    def handle(self, batch: Batch, now: float) -> None:
-        """Takes kernel records."""
-        ...
-
-    def overflowed(self, now: float) -> None:
-        """Is told that the kernel dropped records."""
-        ...
-
-    def lose_root(self) -> None:
-        """Is told that the root is gone: watches nothing until it is back."""
-        ...
-
-    def rearm(self, now: float) -> bool:
-        """Watches again if the root is back; whether it is."""
-        ...
-
-    def finish(self, now: float) -> None:
-        """Reports what happened until now."""
-        ...
-
-    def disarm(self) -> None:
-        """Gives everything back; harmless if it was never armed."""
-        ...
-
-    def explain(self, exc: OSError) -> str:
-        """What an operator can do about a failure of `arm`."""
-        ...
-
-
-class KernelWatch:
-    """Watching by inotify: a watcher and its share of a descriptor."""
-
-    def __init__(self, reader: Reader, sink: Sink, watcher: Watcher) -> None:
+    def __init__(self, reader: Reader, poller: Poller, sink: Sink, watcher: Watcher, poll: TreePoll) -> None:
         self._reader = reader
+        self._poller = poller
         self._sink = sink
         self._watcher = watcher
+        self._poll = poll
         self._lease: Lease | None = None
+        watcher.find_watches = self._find_watches
 
     @property
     def coverage(self) -> CoverageRecord:
         """Which directories are watched."""
-        return self._watcher.coverage
+        return self._watcher.tree.coverage
 
     @property
     def filtered(self) -> int:
@@ -110,30 +47,56 @@ class KernelWatch:
 
     @property
     def busy(self) -> bool:
-        """Whether new directories wait to be listed."""
+        """Whether `step` has something to do."""
         return self._watcher.busy
 
-    def arm(self) -> None:
-        """Walks and watches the tree.
+    def learn(self) -> None:
+        """Watches the tree as it is now, and learns what is in it; raises OmeroFSError, OSError or StoreError.
 
         On this thread while nobody reads the descriptor yet, so that a large tree stalls no other monitor;
         on the reader thread if the descriptor is shared.
         """
-        lease = self._reader.call(lambda: self._reader.descriptors.lease(self._sink)).result()
-        self._lease = lease
-        if lease.shared:
-            self._reader.call(lambda: self._watcher.arm(lease.watches)).result()
+        self._have_descriptor()
+        if self._lease is not None and self._lease.shared:
+            self._reader.call(self._watcher.learn).result()
         else:
-            self._watcher.arm(lease.watches)
+            self._watcher.learn()
 
-    def activate(self) -> None:
-        """Has the descriptor read from now on."""
+    def restore(self) -> None:
+        """Takes up what is in the ledger; once activated, the tree is watched and compared step by step."""
+        self._have_descriptor()
+        self._watcher.restore()
+
+    def _have_descriptor(self) -> None:
+        """Takes a share of a descriptor; where the kernel has none left, the tree is polled instead."""
+        if not self._watcher.is_share:
+            self._reader.call(self._lease_descriptor).result()
+
+    def _find_watches(self) -> None:
+        """Tries again to have a descriptor; the reader thread's."""
+        self._lease_descriptor()
         if self._lease is not None:
             self._reader.add(self._lease.source)
 
-    def step(self, now: float, directories: int) -> None:
-        """Goes on listing new directories."""
-        self._watcher.step(now, directories)
+    def _lease_descriptor(self) -> None:
+        try:
+            self._lease = self._reader.descriptors.lease(self._sink)
+        except OSError as exc:
+            if exc.errno not in LIMITS:
+                raise
+            return
+        self._watcher.tree.watches = self._lease.watches
+
+    def activate(self) -> None:
+        """Events from now on."""
+        if self._lease is not None:
+            self._reader.add(self._lease.source)
+        self._poller.add(self._poll)
+
+    def step(self, now: float, seconds: float) -> None:
+        """Goes on watching and listing what is new, or to be compared, for about as long as it is given."""
+        drained = self._lease is None or not self._lease.source.behind
+        self._watcher.step(now, seconds, drained=drained)
 
     def due_at(self) -> float | None:
         """When `settle` has something to do."""
@@ -151,30 +114,24 @@ class KernelWatch:
         """Has every directory compared with what is known."""
         self._watcher.overflowed(now)
 
-    def lose_root(self) -> None:
-        """Watches nothing until the root is back."""
-        self._watcher.lose_root()
+    def poll(self) -> None:
+        """Lists at once what is polled; the stopping thread's."""
+        self._poll.poll()
 
-    def rearm(self, now: float) -> bool:
-        """Watches again if the root is back."""
-        return self._watcher.rearm(now)
-
-    def finish(self, now: float) -> None:
-        """Reads what the kernel has queued until now, and reports what is done."""
+    def finish(self, now: float, *, whole: bool) -> None:
+        """Reads what the kernel has queued until now and reports what is done; `whole`: whatever it takes."""
         deadline = time.monotonic() + DRAIN_SECONDS
         while self._lease is not None and self._lease.source.read(now) and time.monotonic() < deadline:
             pass
-        self._watcher.finish(now)
+        self._watcher.finish(now, whole=whole)
 
     def disarm(self) -> None:
-        """Ends the watches and gives the descriptor back."""
+        """Gives everything back; harmless if it was never armed."""
+        self._poller.remove(self._poll)
+        self._watcher.end()
         lease, self._lease = self._lease, None
         if lease is None:
             return
         if not lease.shared:
             self._reader.remove(lease.source)
         self._reader.descriptors.release(lease)
-
-    def explain(self, exc: OSError) -> str:
-        """What an operator can do about a refusal of the kernel."""
-        return limit_message(exc)

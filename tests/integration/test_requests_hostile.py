@@ -47,11 +47,12 @@ class Stub:
         self.expired = 0
         self.handlers: dict[str, Handler] = {name: self._echo(name) for name in methods_of("control")}
         self.queries: dict[str, Handler] = {name: self._echo(name) for name in methods_of("files")}
+        self.at_once: dict[str, Handler] = {"isFile": lambda _params, _caller: True}
         self.intake = Intake(
             AmqpSettings(url, connection_name="stub"),
             Topology(),
             control=Dispatcher("control", self.handlers, **limits),
-            files=Dispatcher("files", self.queries, **limits),
+            files=Dispatcher("files", self.queries, at_once=self.at_once, **limits),
             on_died=self.died.append,
             on_expired=self._on_expired,
         )
@@ -377,6 +378,20 @@ def test_a_slow_query_delays_no_other(client: RawClient, stub: Stub) -> None:
     assert "result" in client.ask("getOwner", at="files", fileId="/x")
     assert "result" in client.ask("startMonitor", id="m")
     go_on.set()
+
+
+def test_what_takes_no_waiting_waits_for_no_worker(client: RawClient, stub: Stub, vhost: VirtualHost) -> None:
+    """It is answered, and acknowledged, while all of them are busy."""
+    go_on = threading.Event()
+    stub.queries["getSize"] = lambda _params, _caller: go_on.wait(20)
+    for number in range(4):
+        client.send(request("getSize", number, fileId="/x"), at="files", correlation_id=f"slow {number}")
+    assert client.ask("isFile", at="files", fileId="/x")["result"] is True
+    go_on.set()
+    for number in range(4):
+        client.reply(f"slow {number}")
+    assert stub.stop()
+    assert depth(vhost, "fsherald.files") == 0
 
 
 def test_commands_are_executed_in_order(client: RawClient, stub: Stub) -> None:

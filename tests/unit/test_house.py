@@ -166,7 +166,7 @@ def test_the_node_client_is_locked_by_hash_and_to_no_index() -> None:
     assert not [package for package in packages if "resolved" in package]
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt", "requirements-build.txt"])
+@pytest.mark.parametrize("lock", [f"requirements{kind}.txt" for kind in ("", "-dev", "-build", "-bench")])
 def test_a_lock_names_versions_and_hashes_and_no_index(lock: str) -> None:
     """A lock installs the same files from whatever index its user has."""
     lines = (PROJECT / lock).read_text().splitlines()

@@ -21,7 +21,7 @@ PROMPTLY_SECONDS = 2.0
 class Owner:
     """Keeps what a connection tells its owner."""
 
-    def __init__(self, url: str, **settings: float) -> None:
+    def __init__(self, url: str, beside: Owner | None = None, **settings: float) -> None:
         self.opened = 0
         self.lost: list[str] = []
         self.died: SimpleQueue[BaseException] = SimpleQueue()
@@ -30,6 +30,7 @@ class Owner:
             on_open=self.on_open,
             on_lost=self.lost.append,
             on_died=self.died.put,
+            beside=beside and beside.connection,
         )
 
     def on_open(self, connection: AmqpConnection) -> None:
@@ -216,5 +217,94 @@ def test_starting_takes_no_time(silent_port: int):
     before = time.monotonic()
     owner.connection.start()
     assert time.monotonic() - before < 0.5
+    owner.connection.stop()
+    assert owner.connection.join(PROMPTLY_SECONDS)
+
+
+@pytest.fixture
+def pair(closed_port: int) -> tuple[Owner, Owner]:
+    """Two connections on one thread."""
+    first = Owner(f"amqp://127.0.0.1:{closed_port}/")
+    return first, Owner(f"amqp://127.0.0.1:{closed_port}/", beside=first)
+
+
+def test_two_connections_live_on_one_thread(pair: tuple[Owner, Owner]):
+    """It ends when both have, and each of them tries on its own."""
+    first, second = pair
+    threads: SimpleQueue[threading.Thread] = SimpleQueue()
+    for owner in (second, first):
+        owner.connection.start()
+        owner.connection.call(lambda: threads.put(threading.current_thread()))
+    assert threads.get(timeout=5) is threads.get(timeout=5)
+    eventually(lambda: first.connection.last_error and second.connection.last_error)
+    first.connection.stop()
+    assert not first.connection.join(0.1)
+    assert second.connection.call(lambda: threads.put(threading.current_thread()))
+    assert threads.get(timeout=5).is_alive()
+    second.connection.stop()
+    assert first.connection.join(PROMPTLY_SECONDS)
+    assert second.connection.join(PROMPTLY_SECONDS)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_one_that_never_starts_keeps_no_thread(pair: tuple[Owner, Owner], order: tuple[int, int]):
+    """Whether it is stopped before the other one or after."""
+    pair[0].connection.start()
+    for number in order:
+        pair[number].connection.stop()
+    assert pair[0].connection.join(PROMPTLY_SECONDS)
+    pair[1].connection.start()
+    assert not pair[1].connection.call(lambda: None)
+
+
+def test_both_hear_of_the_end_of_their_thread(pair: tuple[Owner, Owner]):
+    """A failure of one is the end of both."""
+    for owner in pair:
+        owner.connection.start()
+    failure = RuntimeError("a bug")
+
+    def fail() -> None:
+        raise failure
+
+    pair[1].connection.call(fail)
+    for owner in pair:
+        assert owner.died.get(timeout=PROMPTLY_SECONDS) is failure
+        assert owner.connection.join(PROMPTLY_SECONDS)
+
+
+def test_a_handshake_that_is_given_up_leaves_the_other_connection(silent_port: int, closed_port: int):
+    """pika raises then; nothing of it reaches a neighbour."""
+    first = Owner(f"amqp://127.0.0.1:{closed_port}/")
+    second = Owner(f"amqp://127.0.0.1:{silent_port}/", beside=first)
+    for owner in (first, second):
+        owner.connection.start()
+    time_to_connect = threading.Event()
+    second.connection.call(lambda: second.connection.call_later(0.2, time_to_connect.set))
+    assert time_to_connect.wait(5)
+    second.connection.stop()
+    gone_by = threading.Event()
+    first.connection.call(lambda: first.connection.call_later(0.3, gone_by.set))
+    assert gone_by.wait(5)
+    first.connection.stop()
+    assert first.connection.join(PROMPTLY_SECONDS)
+    assert first.died.empty()
+    assert second.died.empty()
+
+
+def test_work_is_performed_at_once_on_the_thread_itself(closed_port: int):
+    """And handed over from any other."""
+    owner = Owner(f"amqp://127.0.0.1:{closed_port}/")
+    owner.connection.start()
+    done: list[str] = []
+    finished = threading.Event()
+
+    def work() -> None:
+        owner.connection.perform(lambda: done.append("inner"))
+        done.append("outer")
+        finished.set()
+
+    owner.connection.perform(work)
+    assert finished.wait(5)
+    assert done == ["inner", "outer"]
     owner.connection.stop()
     assert owner.connection.join(PROMPTLY_SECONDS)

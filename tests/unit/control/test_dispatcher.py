@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from control.dispatcher import (
+    AT_ONCE_LIMIT_BYTES,
     BATCH_LIMIT,
+    NOT_AT_ONCE,
     REQUEST_LIMIT_BYTES,
     Aside,
     Caller,
@@ -378,3 +380,65 @@ def test_no_message_makes_it_raise(body: bytes) -> None:
     outcome = Dispatcher("control", Handlers()).dispatch(Incoming(body))
     if outcome.reply is not None:
         json.loads(outcome.reply.body)
+
+
+class TestAtOnce:
+    """What a thread may have served that must not wait."""
+
+    def made(self, at_once: Handler, observed: list[str] | None = None) -> Dispatcher:
+        seen = [] if observed is None else observed
+        return Dispatcher(
+            "control",
+            Handlers(),
+            at_once={"startMonitor": at_once},
+            observe=lambda _method, outcome, _seconds: seen.append(outcome),
+        )
+
+    def test_a_result_is_the_same_reply(self) -> None:
+        """Nothing in it tells who served it; it is counted once."""
+        observed: list[str] = []
+        dispatcher = self.made(lambda _params, _caller: "startMonitor done", observed)
+        incoming = Incoming(dumps(request(id="x")))
+        assert dispatcher.dispatch_at_once(incoming) == dispatcher.dispatch(incoming)
+        assert observed == ["ok", "ok"]
+
+    def test_whatever_else_is_left_to_the_handlers(self) -> None:
+        """Errors too, and it is not counted."""
+        observed: list[str] = []
+
+        def fail(_params: Any, _caller: Caller) -> object:
+            raise error_class("not-found")("gone")
+
+        for handler in (fail, lambda _params, _caller: NOT_AT_ONCE):
+            assert self.made(handler, observed).dispatch_at_once(Incoming(dumps(request()))) is None
+        assert observed == []
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"rubbish",
+            dumps([request()]),
+            dumps([]),
+            dumps({"jsonrpc": "1.0"}),
+            dumps(request("stopMonitor")),
+            dumps(request(id=["no id"])),
+            dumps(request(wrong="parameter")),
+            dumps(request()).ljust(AT_ONCE_LIMIT_BYTES + 1),
+        ],
+        ids=lambda each: repr(each)[:30],
+    )
+    def test_what_is_not_one_small_request_of_its_kind_is_not_served(self, body: bytes) -> None:
+        """A thread that must not be kept busy does not read a megabyte."""
+        asked: list[object] = []
+        dispatcher = self.made(lambda params, _caller: asked.append(params))
+        assert dispatcher.dispatch_at_once(Incoming(body)) is None
+        assert asked == []
+
+    def test_a_notification_is_served_and_not_answered(self) -> None:
+        """As always."""
+        outcome = self.made(lambda _params, _caller: 1).dispatch_at_once(Incoming(dumps(notification())))
+        assert outcome == Outcome()
+
+    def test_without_such_handlers_nothing_is_read(self, dispatcher: Dispatcher) -> None:
+        """The control queue has none."""
+        assert dispatcher.dispatch_at_once(Incoming(dumps(request()))) is None

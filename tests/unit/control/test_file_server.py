@@ -7,16 +7,18 @@ import os
 import pwd
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from control import content, directory
-from control.dispatcher import Aside, Caller, Octets
+from control import content, directory, file_look
+from control.dispatcher import NOT_AT_ONCE, Aside, Caller, Octets
 from control.file_look import owner_name
 from control.file_server import FileServer
+from control.local_mounts import LocalMounts
+from publisher.beneath import mount_number
 from publisher.roots import Roots
 from schemas.errors import (
     FileChangedError,
@@ -169,6 +171,91 @@ def test_stats_are_those_of_the_file(root: Path, ask: Ask) -> None:
     assert ask("getATime", file) == status.st_atime
     assert ask("getCTime", file) == status.st_ctime
     assert ask("getBaseName", file) == "big.tif"
+
+
+class AtOnce:
+    """What is answered at once beneath a root on a mount that counts as of the given kind."""
+
+    def __init__(self, root: Path, table: Path, kind: str) -> None:
+        fd = os.open(root, os.O_PATH)
+        table.write_text(f"{mount_number(fd)} 0 8:1 / / rw - {kind} /dev/x rw\n")
+        os.close(fd)
+        self.mounts = LocalMounts(str(table))
+        self._server = FileServer(Roots([str(root)]), mounts=self.mounts)
+        self.later = asker(self._server)
+
+    def __call__(self, name: str, path: Path | str) -> Any:
+        params = methods_of("files")[name].parse_params({"fileId": str(path)})
+        return self._server.at_once()[name](params, Caller())
+
+
+@pytest.fixture
+def at_once(root: Path, tmp_path: Path) -> Iterator[AtOnce]:
+    made = AtOnce(root, tmp_path / "mountinfo", "ext4")
+    with made.mounts:
+        yield made
+
+
+def test_one_look_at_a_local_file_is_answered_at_once_and_the_same(root: Path, at_once: AtOnce) -> None:
+    """All but the digest; once somebody has looked with time to wait."""
+    file = root / "a b.tif"
+    file.write_text("12345")
+    os.mkfifo(root / "fifo")
+    for path in (file, root / "fifo", f"{root}//./a b.tif"):
+        for name in OF_ONE_FILE:
+            if name != "getSHA1":
+                expected = at_once.later(name, path)
+                assert at_once(name, path) == expected, name
+
+
+def test_what_may_have_to_wait_is_not_answered_at_once(root: Path, at_once: AtOnce) -> None:
+    """Links and directories lead to other mounts; errors take another look."""
+    (root / "file").touch()
+    (root / "link").symlink_to("file")
+    (root / "directory").mkdir()
+    (root / "through").symlink_to("directory")
+    (root / "directory" / "file").touch()
+    at_once.later("getStats", root / "file")
+    assert at_once("fileExists", root / "file") is True
+    for name in (
+        "link",
+        "directory",
+        "through/file",
+        "absent",
+        "directory/../file",
+        "../root/file",
+        "file/x",
+    ):
+        assert at_once("fileExists", f"{root}/{name}") is NOT_AT_ONCE, name
+    for path in ("/etc/passwd", f"{root}x", "relative"):
+        assert at_once("fileExists", path) is NOT_AT_ONCE, path
+
+
+def test_nothing_on_a_network_is_answered_at_once(root: Path, tmp_path: Path) -> None:
+    """A server that does not answer must not stop all other requests."""
+    (root / "file").touch()
+    at_once = AtOnce(root, tmp_path / "mountinfo", "nfs4")
+    with at_once.mounts:
+        assert at_once.later("getSize", root / "file") == 0
+        assert at_once("getSize", root / "file") is NOT_AT_ONCE
+
+
+def test_an_owner_that_is_not_known_is_not_looked_up_at_once(
+    root: Path, at_once: AtOnce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That may take a directory service; what tells no owner needs none."""
+    monkeypatch.setattr(file_look, "_owners", {})
+    (root / "file").touch()
+    at_once.later("getSize", root / "file")
+    assert at_once("getSize", root / "file") == 0
+    assert at_once("getOwner", root / "file") is at_once("getStats", root / "file") is NOT_AT_ONCE
+    expected = at_once.later("getOwner", root / "file")
+    assert at_once("getOwner", root / "file") == expected
+
+
+def test_without_mounts_nothing_is_answered_at_once(root: Path) -> None:
+    """As where a kernel cannot tell."""
+    assert FileServer(Roots([str(root)])).at_once() == {}
 
 
 def test_an_owner_without_a_name_is_a_number() -> None:

@@ -72,7 +72,7 @@ class ScriptedMonitor:
         self.state = MonitorState.STOPPED
         self.counters, self.coverage = MonitorCounters(), Coverage()
         self.last_error: str | None = None
-        self.suspended = False
+        self.suspended = self.paused = False
         self._store = store
 
     def start(self) -> None:

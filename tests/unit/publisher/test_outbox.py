@@ -109,17 +109,20 @@ def test_subscribers_hear_of_each_monitor_that_recorded(store: Store) -> None:
 
 
 def test_a_recorder_that_had_to_give_up_says_so_when_there_is_room_again(store: Store) -> None:
-    """System `gap` with the reason and the count, before what follows; the sequence stays contiguous."""
+    """System `gap` with the reason and the count, once and before what follows; the sequence stays contiguous."""
     outbox = Outbox(store, limit_bytes=4 << 20, monitor_limit_bytes=2 << 20)
     recorder = Recorder("m", outbox, 0)
     filler = EventInfo("/" + "x" * 1_200_000, "", "Create")
-    recorder.record([[filler]])
-    recorder.record([[filler]])
+    assert recorder.record([[filler]])
+    assert not recorder.record([[filler]])
+    recorder.give_up(2)
     assert recorder.gapped
-    assert "not recorded" in str(recorder.problem)
-    recorder.record([[EventInfo("/small", "small", "Create")]])
+    assert "bound" in str(recorder.problem)
+    assert not recorder.recover()
     outbox.confirm({"m": 1})
-    recorder.record([[EventInfo("/later", "later", "Create")]])
+    assert recorder.recover()
+    assert recorder.recover()
+    assert recorder.record([[EventInfo("/later", "later", "Create")]])
     gap, later = outbox.pending("m", 1, max_entries=9, max_bytes=1 << 30)
     [event] = decode_event_list(gap.body).events
     assert (gap.sequence, gap.routing_key, event.type) == (2, "m.system", "System")
@@ -127,6 +130,18 @@ def test_a_recorder_that_had_to_give_up_says_so_when_there_is_room_again(store: 
     assert (event.detail["code"], event.detail["count"]) == ("gap", 2)
     assert (later.sequence, later.routing_key) == (3, "m.create")
     assert (recorder.gaps, recorder.gapped, recorder.problem) == (1, False, None)
+
+
+def test_a_stopping_monitor_tells_of_a_gap_even_if_there_is_no_room(store: Store) -> None:
+    """Nobody compares any more after a stop, so what could not be recorded is said at the latest with it."""
+    outbox = Outbox(store, limit_bytes=4 << 20, monitor_limit_bytes=1 << 20)
+    recorder = Recorder("m", outbox, 0)
+    assert not recorder.record([[EventInfo("/" + "x" * 1_200_000, "", "Create")]])
+    recorder.give_up(1)
+    recorder.end([])
+    [gap] = outbox.pending("m", 0, max_entries=9, max_bytes=1 << 30)
+    assert gap.routing_key == "m.system"
+    assert store.monitors()[0].state is MonitorState.STOPPED
 
 
 def test_a_store_that_cannot_be_used_says_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from publisher.admission import check_spec
-from publisher.monitor import Monitor, MonitorSettings
+from publisher.arming import Arming, MonitorSettings
+from publisher.ledger import Ledger
+from publisher.monitor import Monitor
 from publisher.outbox import Outbox
 from publisher.roots import Roots
 from publisher.store import Store
@@ -39,7 +42,11 @@ class Site:
         self.poller = Poller(0.05, self.died.append)
         self.reader.start()
         self.poller.start()
+        self.monitors: list[Monitor] = []
         self._marks = itertools.count()
+        self._ended = threading.Event()
+        self._retries = threading.Thread(target=self._retry, name="retries", daemon=True)
+        self._retries.start()
 
     def monitor(self, *, settings: MonitorSettings | None = None, start: bool = True, **spec: Any) -> Monitor:
         """A monitor on the root, Persistent, All, Follow, in blocks of one unless said otherwise."""
@@ -53,19 +60,46 @@ class Site:
         checked = check_spec(MonitorSpec(**(defaults | spec)), self.roots)
         monitor_id = str(uuid.uuid1())
         self.store.add_monitor(monitor_id, checked)
-        monitor = Monitor(
-            monitor_id,
-            checked,
-            roots=self.roots,
-            reader=self.reader,
-            poller=self.poller,
-            outbox=self.outbox,
-            settings=settings or MonitorSettings(modify_interval_seconds=0.1, settle_seconds=0.1),
-            on_stopped=self.stopped.append,
-        )
+        monitor = self.again(monitor_id, checked, settings=settings)
         if start:
             monitor.start()
         return monitor
+
+    def again(
+        self,
+        monitor_id: str,
+        spec: MonitorSpec,
+        *,
+        sequence: int = 0,
+        settings: MonitorSettings | None = None,
+    ) -> Monitor:
+        """The monitor of a specification that is stored already, Stopped."""
+        arming = Arming(
+            self.roots,
+            self.reader,
+            self.poller,
+            settings or MonitorSettings(modify_interval_seconds=0.1, settle_seconds=0.1),
+        )
+        monitor = Monitor(
+            monitor_id,
+            spec,
+            arming=arming,
+            ledger=Ledger(monitor_id, self.store.ledgers),
+            outbox=self.outbox,
+            sequence=sequence,
+            on_stopped=self.stopped.append,
+        )
+        self.monitors.append(monitor)
+        return monitor
+
+    def restart(self, monitor: Monitor) -> Monitor:
+        """Ends a monitor as the end of the service does, and starts it as the next start does."""
+        monitor.suspend()
+        self.monitors.remove(monitor)
+        stored = next(each for each in self.store.monitors() if each.id == monitor.id)
+        again = self.again(stored.id, stored.spec, sequence=stored.sequence)
+        again.start()
+        return again
 
     def blocks(self, monitor: Monitor) -> list[EventList]:
         """Everything a monitor has recorded."""
@@ -90,7 +124,15 @@ class Site:
         eventually(lambda: ("Delete", mark.name) in self.events(monitor))
         return [event for event in self.events(monitor) if not event[1].startswith("mark")]
 
+    def _retry(self) -> None:
+        """Stands in for the command thread, which does this once a second."""
+        while not self._ended.wait(0.02):
+            for monitor in list(self.monitors):
+                monitor.retry()
+
     def close(self) -> None:
+        self._ended.set()
+        self._retries.join(5)
         self.poller.stop()
         self.poller.join(5)
         self.reader.stop()

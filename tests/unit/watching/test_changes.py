@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from publisher.monitor import MonitorSettings
+from publisher.arming import MonitorSettings
 from tests.unit.watching.conftest import Site
 from tests.waiting import eventually, stays
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from publisher.admission import check_spec
+from publisher.ledger_tables import LedgerRoot
 from publisher.monitor import Monitor
 from publisher.watching import descriptors
-from publisher.watching.mounts import Mount
+from publisher.watching.mounts import find_again, identify
 from schemas.errors import (
     NotADirectoryFSError,
     NotFoundError,
@@ -253,23 +254,32 @@ def test_a_lost_root_is_said_and_watched_again_when_it_is_back(site: Site, tmp_p
     after = site.events(monitor)[before:]
     assert after[0] == ("System", "Root restored")
     if how == "renamed":
-        assert sorted(after[1:]) == [("Create", "below/d/new"), ("Delete", "below/gone")]
+        assert sorted(after[1:]) == [
+            ("Create", "below/d/new"),
+            ("Delete", "below/gone"),
+            ("Modify", "below/d/kept"),
+        ]
     assert monitor.last_error is None
     (below / "d" / "later").touch()
     eventually(lambda: ("Create", "below/d/later") in site.events(monitor))
 
 
-def test_an_empty_mount_point_is_not_taken_for_the_root(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an unmount the directory in its place is not watched, and nothing is reported as deleted."""
+def test_an_empty_mount_point_is_not_taken_for_the_root(site: Site) -> None:
+    """The same directory, or another in a file system mounted there or further down; nothing mounted further up."""
     below = site.root / "below"
     below.mkdir()
-    monkeypatch.setattr("publisher.watching.mounts._is_mount_point", lambda _root: True)
-    was = Mount(1, is_mount_point=True)
-    assert was.is_back(site.roots, str(below))
-    monkeypatch.setattr("publisher.watching.mounts._is_mount_point", lambda _root: False)
-    assert not was.is_back(site.roots, str(below))
-    assert not was.is_back(site.roots, str(site.root / "missing"))
-    assert Mount(1, is_mount_point=False).is_back(site.roots, str(below))
+    path = str(below)
+    now = identify(site.roots, path)
+
+    def is_back(device: int, inode: int, mount_point: str) -> bool:
+        return find_again(LedgerRoot(device, inode, mount_point), site.roots, path) == now
+
+    assert is_back(now.device, now.inode, "/somewhere/else")
+    assert is_back(now.device + 1, 7, now.mount_point)
+    assert is_back(now.device + 1, 7, "/")
+    assert not is_back(now.device + 1, 7, path)
+    assert not is_back(now.device, now.inode + 1, f"{now.mount_point.rstrip('/')}/further")
+    assert find_again(now, site.roots, str(site.root / "missing")) is None
 
 
 @pytest.mark.parametrize(

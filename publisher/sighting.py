@@ -1,0 +1,102 @@
+"""One look at a file: what identifies its content, and whether anybody can still write to it.
+
+The kernel reports a close, not the last one: a second writer may still have the file open. A read lease
+(fcntl(2), F_SETLEASE) tells, because the kernel refuses one while anybody can write.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+import time
+from enum import Enum
+from typing import NamedTuple
+
+YOUNG_SECONDS = 1.0
+_POSITIVE = (1 << 63) - 1  # what SQLite's integers hold; some file systems count further
+
+Signature = tuple[int, int, int, int]
+"""(inode, size in bytes, mtime in nanoseconds, type as in st_mode >> 12): the content as it was reported."""
+UNSEEN: Signature = (0, -1, 0, 0)
+"""Stands for a file that was reported and could not be looked at: differs from whatever is found later."""
+
+
+class Openness(Enum):
+    """What can be told about writers of a file."""
+
+    OPEN = "somebody can still write"
+    CLOSED = "nobody can"
+    UNKNOWN = "the system does not tell this process"
+    SPECIAL = "a link, FIFO, socket or device: nothing ever closes it"
+    GONE = "no such file"
+
+
+class Sighting(NamedTuple):
+    """One look at a file."""
+
+    openness: Openness
+    signature: Signature | None = None
+    links: int = 1
+    young: bool = False
+
+
+def signature_of(found: os.stat_result) -> Signature:
+    """What identifies the content of the file that was found so."""
+    return (
+        found.st_ino & _POSITIVE,
+        found.st_size,
+        found.st_mtime_ns & _POSITIVE,
+        stat.S_IFMT(found.st_mode) >> 12,
+    )
+
+
+def glance(path: str) -> Signature | None:
+    """The signature alone, None if the file cannot be seen; opens nothing."""
+    try:
+        return signature_of(os.lstat(path))
+    except OSError:
+        return None
+
+
+def look(path: str) -> Sighting:
+    """Looks at `path` without following a link; never blocks, never opens what is not a regular file."""
+    try:
+        found = os.lstat(path)
+    except OSError as exc:
+        gone = exc.errno in {errno.ENOENT, errno.ENOTDIR}
+        return Sighting(Openness.GONE if gone else Openness.UNKNOWN)
+    signature = signature_of(found)
+    if not stat.S_ISREG(found.st_mode):
+        return Sighting(Openness.SPECIAL, signature, found.st_nlink)
+    young = abs(time.time() - found.st_ctime) < YOUNG_SECONDS
+    return Sighting(_writers(path), signature, found.st_nlink, young)
+
+
+def look_from_afar(path: str) -> Sighting:
+    """Looks at `path` on a share, where writers on other machines cannot be told: never `CLOSED`."""
+    try:
+        found = os.lstat(path)
+    except OSError as exc:
+        gone = exc.errno in {errno.ENOENT, errno.ENOTDIR}
+        return Sighting(Openness.GONE if gone else Openness.UNKNOWN)
+    openness = Openness.UNKNOWN if stat.S_ISREG(found.st_mode) else Openness.SPECIAL
+    return Sighting(openness, signature_of(found), found.st_nlink)
+
+
+def _writers(path: str) -> Openness:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as exc:
+        return Openness.GONE if exc.errno == errno.ENOENT else Openness.UNKNOWN
+    try:
+        # A writer that comes this moment has the kernel signal us: by one that is ignored, SIGIO would kill.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as exc:
+        return Openness.OPEN if exc.errno == errno.EAGAIN else Openness.UNKNOWN
+    finally:
+        os.close(fd)  # the lease ends with the descriptor
+    return Openness.CLOSED

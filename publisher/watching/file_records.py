@@ -1,0 +1,118 @@
+"""What the kernel's records about files mean: new ones, written ones, gone ones, renamed ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from publisher.sighting import glance
+from publisher.watching.inotify import IN
+from schemas.events import EventInfo
+
+if TYPE_CHECKING:
+    from publisher.filters import Filter
+    from publisher.settling import Settler, Verdict
+    from publisher.watching.file_reports import FileReports
+    from publisher.watching.inotify import Batch
+    from publisher.watching.reports import Reports
+    from publisher.watching.tree import Directory, Tree
+    from publisher.watching.turn import Turn
+
+_CREATE, _CLOSE_WRITE, _MODIFY, _DELETE = IN.IN_CREATE, IN.IN_CLOSE_WRITE, IN.IN_MODIFY, IN.IN_DELETE
+_MOVED_FROM, _MOVED_TO = IN.IN_MOVED_FROM, IN.IN_MOVED_TO
+
+
+class FileRecords:
+    """The files' half of a watcher. The reader thread's."""
+
+    def __init__(
+        self, tree: Tree, settler: Settler, filter_: Filter, reports: Reports, files: FileReports, turn: Turn
+    ) -> None:
+        self._tree = tree
+        self._settler = settler
+        self._filter = filter_
+        self._reports = reports
+        self._files = files
+        self._turn = turn
+        self._paired: set[int] = set()
+
+    def take(self, directory: Directory, mask: int, cookie: int, name: str, batch: Batch) -> None:
+        """Takes one record about the file `name` in `directory`."""
+        if not self._filter.wants_file(directory.path, name):
+            if mask & _MOVED_FROM:
+                self._moved_from(directory, cookie, name, batch)
+            elif not mask & (_CREATE | _MODIFY):
+                self._reports.filtered += 1
+        elif mask & _CREATE:
+            self._created(directory, name, awaits_close=(directory.wd, name) in batch.closed)
+        elif mask & _CLOSE_WRITE:
+            self._closed(directory, name)
+        elif mask & _MODIFY:
+            self._modified(directory, name)
+        elif mask & _DELETE:
+            self._gone(directory, name)
+        elif mask & _MOVED_FROM:
+            self._moved_from(directory, cookie, name, batch)
+        elif mask & _MOVED_TO:
+            if cookie in self._paired:
+                self._paired.discard(cookie)
+            else:
+                self._arrived(directory, name, [])
+
+    def _created(self, directory: Directory, name: str, *, awaits_close: bool) -> None:
+        path = directory.prefix + name
+        if name in directory.files or self._settler.holds(path):
+            return  # a listing was faster than the record
+        if awaits_close:
+            self._settler.expect(path, self._turn.now)
+            return
+        sighting = self._settler.made(path, self._turn.now)
+        if sighting is not None:
+            self._files.report(directory, name, "Create", sighting.signature)
+
+    def _closed(self, directory: Directory, name: str) -> None:
+        path = directory.prefix + name
+        if name in directory.files:
+            if self._settler.closed_after_writing(path):
+                signature = glance(path)
+                if signature is None or signature != self._files.fresh.signature(path):
+                    self._files.report(directory, name, "Modify", signature)
+        elif self._settler.holds(path):
+            settled = self._settler.closed(path, self._turn.now)
+            if settled is not None:
+                self._files.report(directory, name, settled.verdict, settled.signature)
+        else:
+            sighting = self._settler.found(path, self._turn.now)
+            if sighting is not None:
+                self._files.report(directory, name, "Create", sighting.signature)
+
+    def _modified(self, directory: Directory, name: str) -> None:
+        path = directory.prefix + name
+        if name in directory.files and not self._files.is_old_news(path):
+            self._settler.written(path, self._turn.now)
+
+    def _gone(self, directory: Directory, name: str) -> None:
+        self._files.send_deletions(self._files.forget(directory, name))
+
+    def _moved_from(self, directory: Directory, cookie: int, name: str, batch: Batch) -> None:
+        """A rename away; its other half, if it leads into the tree, is handled here and now, side by side."""
+        events = self._files.forget(directory, name)
+        target = batch.moved_to.get(cookie)
+        to = self._tree.by_wd.get(target[0]) if target is not None else None
+        if target is None or to is None or not self._filter.wants_file(to.path, target[1]):
+            self._files.send_deletions(events)
+            return
+        self._paired.add(cookie)
+        self._arrived(to, target[1], events)
+
+    def _arrived(self, directory: Directory, name: str, before: list[EventInfo]) -> None:
+        """A file was renamed to this name; `before` is the Delete of its old one."""
+        path = directory.prefix + name
+        owed = self._settler.forget(path)
+        verdict: Verdict = "Modify" if name in directory.files or "Modify" in owed else "Create"
+        directory.files.pop(name, None)
+        sighting = self._settler.arrived(path, verdict, self._turn.now)
+        if sighting is None:
+            self._files.send_deletions(before)
+        else:
+            self._files.send_deletions([*before, EventInfo(path, name, verdict)])
+            self._files.know(directory, name, sighting.signature)

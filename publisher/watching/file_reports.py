@@ -1,0 +1,86 @@
+"""What is told of files: each event, and with it what is known of the file from then on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from publisher.sighting import UNSEEN, glance
+from publisher.watching.reports import Fresh
+from publisher.watching.tree import fingerprint
+from schemas.events import EventInfo
+
+if TYPE_CHECKING:
+    from publisher.ledger import Ledger
+    from publisher.settling import Settler, Verdict
+    from publisher.sighting import Signature
+    from publisher.watching.reports import Reports
+    from publisher.watching.tree import Directory
+
+
+class FileReports:
+    """Reports files and keeps tree and ledger true to what was reported. The reader thread's.
+
+    The ledger hears of each event after that was sent: a change is written with the block of its event.
+    """
+
+    def __init__(self, settler: Settler, reports: Reports, ledger: Ledger) -> None:
+        self._settler = settler
+        self._reports = reports
+        self._ledger = ledger
+        self.fresh = Fresh()
+        self._dropped: list[tuple[int, str]] = []
+
+    def report(
+        self,
+        directory: Directory,
+        name: str,
+        verdict: Verdict,
+        signature: Signature | None,
+        *,
+        scanned: bool = False,
+    ) -> None:
+        """A file is new, or has new content."""
+        origin: Literal["scan"] | None = "scan" if scanned else None
+        self._reports.send([EventInfo(directory.prefix + name, name, verdict, origin=origin)])
+        self.know(directory, name, signature)
+
+    def report_found(
+        self, directory: Directory, name: str, verdict: Verdict, signature: Signature | None
+    ) -> None:
+        """As `report`, of what a listing shows: records of it may still be on their way."""
+        if signature is not None:
+            self.fresh.remember(directory.prefix + name, signature)
+        self.report(directory, name, verdict, signature, scanned=True)
+
+    def know(self, directory: Directory, name: str, signature: Signature | None) -> None:
+        """The subscriber knows of this file from now on."""
+        signature = signature or UNSEEN
+        directory.files[name] = fingerprint(signature)
+        self._ledger.put_file(directory.key, name, signature)
+
+    def forget(self, directory: Directory, name: str) -> list[EventInfo]:
+        """The Delete of a file that is known, after the Create that it is owed still; nothing for any other.
+
+        Whoever calls sends it by `send_deletions`.
+        """
+        path = directory.prefix + name
+        self.fresh.forget(path)
+        owed = self._settler.forget(path)
+        if name not in directory.files and not owed:
+            return []
+        directory.files.pop(name, None)
+        self._dropped.append((directory.key, name))
+        created = [EventInfo(path, name, "Create")] if "Create" in owed else []
+        return [*created, EventInfo(path, name, "Delete")]
+
+    def send_deletions(self, events: list[EventInfo]) -> None:
+        """Sends what `forget` gave, and what belongs beside it."""
+        self._reports.send(events)
+        for key, name in self._dropped:
+            self._ledger.drop_file(key, name)
+        self._dropped.clear()
+
+    def is_old_news(self, path: str) -> bool:
+        """Whether a record tells only of what a listing has seen and reported already."""
+        signature = self.fresh.signature(path)
+        return signature is not None and glance(path) == signature

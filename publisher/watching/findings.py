@@ -1,0 +1,90 @@
+"""What listings mean: of new directories, of all after records were lost, of those that are polled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from publisher.settling import Settler, Verdict
+    from publisher.watching.directory_records import DirectoryRecords
+    from publisher.watching.file_reports import FileReports
+    from publisher.watching.polling import Difference
+    from publisher.watching.reports import Reports
+    from publisher.watching.tree import Directory
+    from publisher.watching.turn import Turn
+
+
+class ListingFindings:
+    """Reports how a listing differs from what is known. The reader thread's."""
+
+    def __init__(
+        self,
+        settler: Settler,
+        directories: DirectoryRecords,
+        files: FileReports,
+        reports: Reports,
+        turn: Turn,
+        root_lost: Callable[[str], None],
+    ) -> None:
+        self._settler = settler
+        self._directories = directories
+        self._files = files
+        self._reports = reports
+        self._turn = turn
+        self._root_lost = root_lost
+
+    def found_file(self, directory: Directory, name: str) -> None:
+        """A listing shows a file that is not known: reported if it is done, else awaited."""
+        path = directory.prefix + name
+        sighting = self._settler.found(path, self._turn.now)
+        if sighting is not None:
+            self._files.report_found(directory, name, "Create", sighting.signature)
+
+    def changed_file(self, directory: Directory, name: str) -> None:
+        """A listing shows a known file with other content: reported if that is final, else awaited."""
+        path = directory.prefix + name
+        sighting = self._settler.changed(path, self._turn.now)
+        if sighting is not None and sighting.signature != self._files.fresh.signature(path):
+            self._files.report_found(directory, name, "Modify", sighting.signature)
+
+    def found_directory(self, parent: Directory, name: str) -> None:
+        """A listing shows a directory that is not known."""
+        self._directories.adopt(parent, name, [], scanned=True)
+
+    def missing_file(self, directory: Directory, name: str) -> None:
+        """A listing does not show a file that is known."""
+        events = self._files.forget(directory, name)
+        for event in events:
+            event.origin = "scan"
+        self._files.send_deletions(events)
+
+    def filtered_out(self) -> None:
+        """A listing shows a name that the filter does not want."""
+        self._reports.filtered += 1
+
+    def missing_directory(self, directory: Directory) -> None:
+        """A listing does not show a directory that is known."""
+        self._directories.take_away(directory, scanned=True)
+
+    def missing_root(self) -> None:
+        """The monitor's own directory is not there any more."""
+        self._root_lost("deleted, renamed or unmounted")
+
+    def take(self, difference: Difference) -> None:
+        """What repeated listings show of one directory."""
+        directory = difference.directory
+        for name in difference.missing_files:
+            if name in directory.files:
+                self.missing_file(directory, name)
+        for name in difference.missing_directories:
+            if name in directory.directories:
+                self.missing_directory(directory.directories[name])
+        for name in difference.directories:
+            if name not in directory.directories:
+                self.found_directory(directory, name)
+        for name, sighting in difference.files:
+            verdict: Verdict = "Modify" if name in directory.files else "Create"
+            if self._settler.polled(directory.prefix + name, verdict, sighting, self._turn.now):
+                self._files.report(directory, name, verdict, sighting.signature, scanned=True)

@@ -1,0 +1,104 @@
+"""Visits one directory of a monitor's tree: opens it, has it watched, and notes where it is mounted.
+
+A directory is watched first and listed after, so that nothing falls between. Every directory is opened below
+the monitor's root and through no link, and is watched and listed by that one descriptor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from publisher.beneath import open_directory_beneath
+from publisher.watching.inotify import LIMITS, limit_message
+from publisher.watching.tree import UNWATCHED, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from publisher.ledger import Ledger
+    from publisher.roots import Roots
+    from publisher.watching.tree import Directory, Tree
+
+GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+NO_DESCRIPTOR = limit_message(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+
+
+class Visits:
+    """How the directories of one monitor are reached. The reader thread's, or that of the thread that starts it."""
+
+    def __init__(self, tree: Tree, roots: Roots, ledger: Ledger, *, watches: bool) -> None:
+        """Of `tree`, beneath its root in `roots`; `watches` directories unless told not to."""
+        self._tree = tree
+        self._roots = roots
+        self._ledger = ledger
+        self._watches = watches
+        self._root_fd = -1
+
+    @contextmanager
+    def root(self) -> Iterator[None]:
+        """Holds the root open, for `open` to start from.
+
+        No longer than a turn takes: an open directory keeps its file system from being unmounted.
+
+        Raises:
+            OmeroFSError: It cannot be opened.
+        """
+        with self._roots.open(self._tree.root.path) as root:
+            self._root_fd = root.fd
+            yield
+
+    def open(self, directory: Directory) -> int:
+        """Opens a directory, which the caller closes; raises OSError."""
+        return open_directory_beneath(self._root_fd, directory.prefix[len(self._tree.root.prefix) :])
+
+    def watch(self, directory: Directory, fd: int) -> None:
+        """Watches a directory if it is not; where the kernel has no watches left it is listed from time to time."""
+        if directory.wd != UNWATCHED or not self._watches:
+            return
+        if self._tree.watches is None:
+            self._tree.miss(directory, NO_DESCRIPTOR, limited=True)
+            return
+        try:
+            self._tree.watch(directory, fd)
+        except OSError as exc:
+            if exc.errno not in LIMITS:
+                raise
+            self._tree.miss(directory, limit_message(exc), limited=True)
+
+    def refused(self, directory: Directory, exc: OSError) -> None:
+        """A directory cannot be opened, watched or listed: missed, unless it is gone."""
+        if exc.errno not in GONE:
+            self._tree.miss(directory, limit_message(exc))
+        elif directory in self._tree.coverage.missing:
+            del self._tree.coverage.missing[directory]
+
+    def is_what_was_mounted(self, directory: Directory, fd: int) -> bool:
+        """Takes note of where file systems are mounted; false where one was that is not any more."""
+        device = os.fstat(fd).st_dev
+        parent = directory.parent
+        mounted = parent is not None and parent.device not in {0, device}
+        if directory.mounted and not mounted:
+            self._tree.miss(directory, "the file system that was mounted there is not mounted any more")
+            return False
+        directory.device = device
+        if mounted and not directory.mounted:
+            directory.mounted = True
+            self._ledger.put_directory(directory.row)
+        return True
+
+    def load(self, directory: Directory) -> None:
+        """Takes a directory's files from the ledger, if that was not done yet."""
+        for _ in self.load_steps(directory):
+            pass
+
+    def load_steps(self, directory: Directory) -> Iterator[None]:
+        """As `load`, a portion at a time."""
+        if directory.loaded:
+            return
+        for known in self._ledger.files(directory.key):
+            directory.files.update((file.name, fingerprint(file.signature)) for file in known)
+            yield
+        directory.loaded = True
