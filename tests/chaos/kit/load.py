@@ -12,6 +12,7 @@ import random
 import shutil
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,8 @@ class Load:
         self._files: list[str] = []
         self._former: list[str] = []
         self._open: dict[str, BinaryIO] = {}
+        # A test that fails leaves them open, of which the next one would be accused.
+        weakref.finalize(self, _close_all, self._open)
         self._numbers = 0
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -247,7 +250,8 @@ class Load:
         os.rename(old, new)
         self._directories = [_moved(path, old, new) for path in self._directories]
         self._files = [_moved(path, old, new) for path in self._files]
-        self._open = {_moved(path, old, new): file for path, file in self._open.items()}
+        for path in list(self._open):
+            self._open[_moved(path, old, new)] = self._open.pop(path)
 
     def _move_in(self) -> None:
         path = self._free_path()
@@ -317,3 +321,8 @@ class Load:
 
 def _moved(path: str, old: str, new: str) -> str:
     return new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
+
+
+def _close_all(files: dict[str, BinaryIO]) -> None:
+    for file in files.values():
+        file.close()
