@@ -12,7 +12,7 @@ RIVALS := $(VENV)/.rivals
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$name"; break; }; done)
 
-.PHONY: setup run test check format bench lock clean help
+.PHONY: setup run test chaos check format bench lock clean help
 
 setup: $(READY) ## make .venv with everything that is needed, as locked
 
@@ -27,6 +27,13 @@ run: $(READY) ## watch ./dropbox through a private broker and show its events li
 test: $(READY) ## all tests, on real brokers (a private node; RabbitMQ 4 in Docker where that is)
 	@$(BIN)/python -c 'from control.embedded import find_or_install; find_or_install(print)'
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Other seeds each time, unless they are given; the header of the run and the name of a failed test tell them.
+CHAOS_SEED = $(or $(FSHERALD_CHAOS_SEED),$(shell date +%s))
+CHAOS_ROUNDS = $(or $(FSHERALD_CHAOS_ROUNDS),25)
+chaos: $(READY) ## kill, cut, fill and unmount for an hour; FSHERALD_CHAOS_SEED and _ROUNDS run a failure again
+	@$(BIN)/python -c 'from control.embedded import find_or_install; find_or_install(print)'
+	@FSHERALD_CHAOS_SEED=$(CHAOS_SEED) FSHERALD_CHAOS_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
 
 check: $(READY) ## lint, format, types, import rules
 	$(BIN)/ruff check .

@@ -32,6 +32,21 @@ def pytest_report_header() -> str:
     return f"chaos: FSHERALD_CHAOS_SEED={SEED} FSHERALD_CHAOS_ROUNDS={ROUNDS}"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Knows the mark of what takes too long for a short run."""
+    config.addinivalue_line(
+        "markers", "long: waits for half a minute and more; only in runs of several rounds"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A run of one round leaves out what takes long."""
+    left_out = [item for item in items if ROUNDS == 1 and item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each round that takes a `seed`."""
     if "seed" in metafunc.fixturenames:

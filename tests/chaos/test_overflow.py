@@ -106,3 +106,21 @@ def test_an_overflow_in_a_changing_tree_loses_nothing(open_scene: OpenScene, mem
     truth = on_disk(root, load.touched)
     witness.settle(truth, changes=changes)
     assert witness.judge.told("overflow")
+
+
+def test_what_became_a_directory_in_the_lost_records_exists(open_scene: OpenScene, memory: Path) -> None:
+    """A file that was replaced by a directory, and the other way round: deleted first, then created."""
+    root = memory / "root"
+    for name in ("burst", "directory"):
+        (root / name).mkdir(parents=True)
+    (root / "file").touch()
+    scene = open_scene(root)
+    witness = scene.watch()
+    with scene.paused():
+        make_files(root / "burst")
+        (root / "file").unlink()
+        (root / "file").mkdir()
+        (root / "directory").rmdir()
+        (root / "directory").touch()
+    witness.settle()
+    assert witness.judge.told("overflow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -43,58 +44,60 @@ def told_since(witness: Witness, position: int) -> set[tuple[str, str, str | Non
     return set(told)
 
 
+PREPARED = ("", "/f", "/g", "/deep", "/deep/f")
+
+
+def events(kind: str, top: str) -> set[tuple[str, str]]:
+    """One event for each path of a directory as `prepare` makes it."""
+    return {(kind, f"{top}{below}") for below in PREPARED}
+
+
+def replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 CHANGES: dict[str, tuple[Change, set[tuple[str, str]]]] = {
-    "nothing": (lambda _root: None, set()),
-    "created": (lambda root: (root / "new").write_bytes(b"1"), {("Create", "new")}),
-    "created-empty": (lambda root: (root / "new").touch(), {("Create", "new")}),
-    "changed": (lambda root: (root / "a/f").write_bytes(b"22"), {("Modify", "a/f")}),
-    "deleted": (lambda root: (root / "a/f").unlink(), {("Delete", "a/f")}),
-    "renamed": (lambda root: (root / "a/f").rename(root / "b/h"), {("Delete", "a/f"), ("Create", "b/h")}),
-    "linked": (lambda root: (root / "link").symlink_to("a/f"), {("Create", "link")}),
+    "nothing": (lambda _top: None, set()),
+    "created": (lambda top: (top / "new").write_bytes(b"1"), {("Create", "new")}),
+    "created-empty": (lambda top: (top / "new").touch(), {("Create", "new")}),
+    "changed": (lambda top: (top / "a/f").write_bytes(b"22"), {("Modify", "a/f")}),
+    "deleted": (lambda top: (top / "a/f").unlink(), {("Delete", "a/f")}),
+    "renamed": (lambda top: (top / "a/f").rename(top / "b/h"), {("Delete", "a/f"), ("Create", "b/h")}),
+    "linked": (lambda top: (top / "link").symlink_to("a/f"), {("Create", "link")}),
     "tree-made": (
-        lambda root: prepare(root / "t"),
-        {("Create", f"t{below}") for below in ("", *(f"/{x}{y}" for x in "abc" for y in ("", "/f", "/g", "/deep", "/deep/f")))},
+        lambda top: prepare(top / "t"),
+        {("Create", "t")}.union(*(events("Create", f"t/{name}") for name in "abc")),
     ),
+    "tree-removed": (lambda top: shutil.rmtree(top / "a"), events("Delete", "a")),
     "tree-renamed": (
-        lambda root: (root / "a").rename(root / "z"),
-        {(kind, f"{top}{below}") for kind, top in (("Delete", "a"), ("Create", "z")) for below in ("", "/f", "/g", "/deep", "/deep/f")},
+        lambda top: (top / "a").rename(top / "z"),
+        events("Delete", "a") | events("Create", "z"),
     ),
-    "file-became-directory": (
-        lambda root: ((root / "a/f").unlink(), (root / "a/f").mkdir()),
+    "file-to-directory": (
+        lambda top: replace_by_directory(top / "a/f"),
         {("Delete", "a/f"), ("Create", "a/f")},
     ),
-    "attributes": (lambda root: (root / "a/f").chmod(0o600), set()),
-}  # fmt: skip
+    "attributes": (lambda top: (top / "a/f").chmod(0o600), set()),
+}
 
 
 @HOW
-def test_each_change_while_it_was_down_is_told_once_as_scanned(
-    scene: Scene, how: signal.Signals, tmp_path: Path
-) -> None:
+def test_each_change_while_it_was_down_is_told_once_as_scanned(scene: Scene, how: signal.Signals) -> None:
     """Created, changed, deleted, renamed, trees and kinds; what was told before is not told again."""
-    witnesses = {}
-    client = scene.client()
+    witness = scene.watch()
     for name in CHANGES:
-        directory = scene.root / name
-        directory.mkdir()
-        witnesses[name] = scene.watch(directory, client=client)
-        prepare(directory)
-    positions = {}
-    for name, witness in witnesses.items():
-        witness.settle()
-        positions[name] = len(witness.judge.events)
+        prepare(scene.root / name)
+    witness.settle()
+    position = len(witness.judge.events)
     end(scene, how)
     for name, (change, _) in CHANGES.items():
         change(scene.root / name)
     scene.service.restart()
-    wrong = {}
-    for name, witness in witnesses.items():
-        witness.settle()
-        expected = {(*event, "scan") for event in CHANGES[name][1]}
-        told = told_since(witness, positions[name])
-        if told != expected:
-            wrong[name] = {"not told": expected - told, "told": told - expected}
-    assert wrong == {}
+    witness.settle()
+    assert told_since(witness, position) == {
+        (kind, f"{name}/{path}", "scan") for name, (_, expected) in CHANGES.items() for kind, path in expected
+    }
 
 
 @HOW

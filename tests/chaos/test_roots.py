@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.waiting import eventually
 
 FILES = 40
 # Longer than the interval at which a lost root is looked for.
-LOST_SECONDS = 2.5
+LOST_SECONDS = 1.6
 
 
 def fill(directory: Path) -> None:
@@ -192,8 +193,6 @@ class TestMounted:
         self, mounts: Mounts, watched: Witness, image: Path, how: str
     ) -> None:
         """Unmounted while the service was down: the empty mount point it finds is not the root."""
-        import signal
-
         watched.scene.service.terminate(signal.Signals[how])
         mounts.unmount_in_good_order(watched.root)
         watched.scene.service.restart()

@@ -51,6 +51,20 @@ def test_three_hundred_trees_at_once_are_complete_and_told_once(scene: Scene) ->
     assert {event["type"] for event in witness.judge.events} == {"Create"}
 
 
+def test_directories_renamed_while_files_are_made_in_them_lose_none(scene: Scene) -> None:
+    """As a copy to a temporary name does it, which is renamed when it is complete: into the tree, and within it."""
+    witness = scene.watch()
+    for top in numbered("to", 4):
+        (scene.root / top).mkdir()
+    for number in range(300):
+        temporary = scene.root / f"copy-{number}"
+        (temporary / "deep").mkdir(parents=True)
+        for name in ("x", "y", "deep/z"):
+            (temporary / name).write_bytes(b"1")
+        temporary.rename(scene.root / f"to-{number % 4}" / f"copied-{number}")
+    witness.settle()
+
+
 def test_trees_at_once_while_the_service_looks_away_are_told_once(scene: Scene) -> None:
     """The same with every record still to be read when the last file is there, and trees that are gone again."""
     witness = scene.watch()

@@ -109,6 +109,15 @@ class Mounts:
         """As an administrator does: refused while somebody has a file open there."""
         eventually(lambda: run("umount", at, check=False) == "" and not _is_mounted(at), seconds=5)
 
+    def remount(self, at: Path, how: str) -> None:
+        """Make a mount `ro` or `rw`; refused while somebody has a file open for writing there."""
+        run("mount", "-o", f"remount,{how}", at)
+
+    def repair(self, image: Path) -> None:
+        """Check an image that is not mounted, as after a crash."""
+        done = subprocess.run(("e2fsck", "-fy", image), capture_output=True, text=True, timeout=60)
+        assert done.returncode < 4, done.stdout + done.stderr
+
     def break_disk(self, at: Path) -> None:
         """The disk of a loop mount has an error, and its file system becomes read-only under all that use it."""
         device = Path(run("findmnt", "--noheadings", "--output", "SOURCE", at).strip()).name

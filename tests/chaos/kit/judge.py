@@ -25,9 +25,10 @@ class Finding:
 
     Attributes:
         kind: Of what is owed: `missing` (exists, not reported), `stale` (the last report is older than the last
-            change), `ghost` (reported, gone, not reported deleted). Of what was told: `twice`, `unexplained`,
-            `kind` (directory or not), `orphan` (a directory deleted before what is in it). Of the messages:
-            `skipped`, `disordered`, `altered`, `envelope`.
+            change), `ghost` (reported, gone, not reported deleted). Of what was told: `twice` (Create of what was
+            reported and not deleted), `unexplained` (of what was not reported, or never was), `excess` (more reports
+            than changes), `kind` (directory or not), `orphan` (a directory deleted before what is in it). Of the
+            messages: `skipped`, `disordered`, `altered`, `envelope`.
         about: The path, or the number of the block.
         detail: What was seen.
     """
@@ -213,4 +214,4 @@ class Judge:
             yield Finding("unexplained", path, "never was there")
         for path, count in self._reports.items():
             if count > changes.get(path, 0):
-                yield Finding("unexplained", path, f"{count} reports of {changes.get(path, 0)} changes")
+                yield Finding("excess", path, f"{count} reports of {changes.get(path, 0)} changes")

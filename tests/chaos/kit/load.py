@@ -12,6 +12,7 @@ import random
 import shutil
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,8 @@ class Load:
         self._files: list[str] = []
         self._former: list[str] = []
         self._open: dict[str, BinaryIO] = {}
+        # A test that fails leaves them open, of which the next one would be accused.
+        weakref.finalize(self, _close_all, self._open)
         self._numbers = 0
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -75,6 +78,10 @@ class Load:
 
     # Running.
 
+    def only_inside(self) -> None:
+        """Move nothing in or out: the tree is on a file system of its own."""
+        del self._steps[self._move_in], self._steps[self._move_out]
+
     def run(self, steps: int) -> None:
         """Make so many changes on this thread."""
         choices, weights = list(self._steps), list(self._steps.values())
@@ -95,6 +102,11 @@ class Load:
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the changes of `start` are made, or could not be."""
+        return self._thread is None or not self._thread.is_alive()
+
     def join(self, *, seconds: float = 60.0) -> None:
         """Wait until the changes of `start` are made; no effect if there are none."""
         if self._thread is not None:
@@ -109,6 +121,18 @@ class Load:
         self.join()
         for path in list(self._open):
             self._close(path)
+
+    def clear(self) -> None:
+        """Remove all that is there."""
+        self.finish()
+        for name in sorted(os.listdir(self.root)):
+            path = f"{self.root}/{name}"
+            if os.path.isdir(path) and not os.path.islink(path):
+                self._forget_below(path)
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        self._files.clear()
 
     # Files.
 
@@ -226,7 +250,8 @@ class Load:
         os.rename(old, new)
         self._directories = [_moved(path, old, new) for path in self._directories]
         self._files = [_moved(path, old, new) for path in self._files]
-        self._open = {_moved(path, old, new): file for path, file in self._open.items()}
+        for path in list(self._open):
+            self._open[_moved(path, old, new)] = self._open.pop(path)
 
     def _move_in(self) -> None:
         path = self._free_path()
@@ -296,3 +321,8 @@ class Load:
 
 def _moved(path: str, old: str, new: str) -> str:
     return new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
+
+
+def _close_all(files: dict[str, BinaryIO]) -> None:
+    for file in files.values():
+        file.close()

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
 
-from tests.brokers import Broker, VirtualHost
+from tests.brokers import VirtualHost
 from tests.tcp_proxy import TcpProxy
 
 _CHUNK_BYTES = 65536
-# Connection.Tune (AMQP 0-9-1, 1.4.2.5): class 10, method 30, then channel-max, frame-max, heartbeat.
-_TUNE = b"\x00\x0a\x00\x1e"
-_HEARTBEAT_OFFSET = len(_TUNE) + 2 + 4
 
 
 class NetworkProxy(TcpProxy):
-    """A `TcpProxy` that can become a black hole and be led to another broker.
+    """A `TcpProxy` that can become a black hole and be led to another broker."""
 
-    With `heartbeat_seconds` it asks for such heartbeats in the broker's name, so that no test waits for the
-    half minute that is the service's own.
-    """
-
-    def __init__(self, vhost: VirtualHost, *, heartbeat_seconds: int = 0) -> None:
+    def __init__(self, vhost: VirtualHost) -> None:
         super().__init__(vhost.broker.host, vhost.broker.port)
-        self.url = vhost.url.replace(f":{vhost.broker.port}/", f":{self.port}/")
-        self._heartbeat = heartbeat_seconds
+        self.url = vhost.url.replace(f"@{vhost.broker.host}:{vhost.broker.port}/", f"@127.0.0.1:{self.port}/")
+        assert self.url != vhost.url, vhost.url
         self._flowing = threading.Event()  # cleared while the proxy is a black hole
         self._flowing.set()
 
@@ -43,9 +35,9 @@ class NetworkProxy(TcpProxy):
         """Forward again, what came meanwhile first."""
         self._flowing.set()
 
-    def lead_to(self, broker: Broker) -> None:
-        """New connections go there; the ones that are open are cut."""
-        self._target = (broker.host, broker.port)
+    def lead_to(self, vhost: VirtualHost) -> None:
+        """New connections go to its broker; the ones that are open are cut."""
+        self._target = (vhost.broker.host, vhost.broker.port)
         self.cut()
 
     def close(self) -> None:
@@ -67,18 +59,11 @@ class NetworkProxy(TcpProxy):
             with self._lock:
                 self._sockets |= {client, broker}
             self._run(self._forward, client, broker)
-            self._run(self._forward_tuned, broker, client)
+            self._run(self._forward, broker, client)
 
-    def _forward_tuned(self, broker: socket.socket, client: socket.socket) -> None:
-        self._forward(broker, client, heartbeat_seconds=self._heartbeat)
-
-    def _forward(self, source: socket.socket, target: socket.socket, *, heartbeat_seconds: int = 0) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
-                if heartbeat_seconds and (at := data.find(_TUNE)) >= 0:
-                    data = bytearray(data)
-                    struct.pack_into(">H", data, at + _HEARTBEAT_OFFSET, heartbeat_seconds)
-                    heartbeat_seconds = 0
                 self._flowing.wait()
                 target.sendall(data)
         for one in (source, target):

@@ -23,11 +23,11 @@ Json = dict[str, Any]
 
 # Less waiting for what is not to come. The quiet time is longer than any of these.
 QUICK = {
-    "FSHERALD_MODIFY_INTERVAL_SECONDS": "0.4",
-    "FSHERALD_SETTLE_SECONDS": "0.4",
-    "FSHERALD_POLL_INTERVAL_SECONDS": "0.2",
+    "FSHERALD_MODIFY_INTERVAL_SECONDS": "0.25",
+    "FSHERALD_SETTLE_SECONDS": "0.25",
+    "FSHERALD_POLL_INTERVAL_SECONDS": "0.1",
 }
-QUIET_SECONDS = 0.8
+QUIET_SECONDS = 0.5
 SETTLE_SECONDS = 15.0
 _MOST_SHOWN = 25
 
@@ -54,6 +54,11 @@ class Witness:
         self._subscription = self.client.subscribe(self.exchange)
         self._subscription.messages = self.messages
         return self._subscription
+
+    def unsubscribe(self) -> None:
+        """Listen no more; what is published from now on finds no queue, what was before is heard."""
+        self.client.channel.queue_unbind(self._subscription.queue, self.exchange, "#")
+        self.until_quiet()
 
     @property
     def exchange(self) -> str:
@@ -204,7 +209,7 @@ class Scene:
 
 
 def _names(line: str, metric: str) -> bool:
-    return line.startswith((f"{metric} ", f"{metric}{{"))
+    return line.startswith((f"{metric} ", f"{metric}{{", f"{metric}_total "))
 
 
 def _level(line: str) -> str:
