@@ -37,9 +37,10 @@ class Registry:
         """Knows no monitor yet; `make(id, spec, last sequence)` builds a Stopped one."""
         self._store = store
         self._make = make
-        self._lock = threading.Lock()  # guards the next two
+        self._lock = threading.Lock()  # guards the next three
         self._monitors: dict[str, Monitor] = {}
         self._asleep: set[str] = set()
+        self._damaged: set[str] = set()
 
     def restore(self, ended: threading.Event) -> None:
         """Takes up what an earlier run left, and starts what was started then; blocks until that is done.
@@ -47,7 +48,9 @@ class Registry:
         `ended` breaks it off between two monitors.
         """
         for stored in self._store.monitors():
-            self.add(stored.id, stored.spec, stored.sequence)
+            monitor = self.add(stored.id, stored.spec, stored.sequence)
+            if stored.damaged:
+                self._take_damage(monitor, stored.state)
             if stored.state is MonitorState.STARTED and not ended.is_set():
                 with self._lock:
                     self._asleep.add(stored.id)
@@ -114,9 +117,30 @@ class Registry:
         for monitor in self.all():
             monitor.suspend()
 
+    def _take_damage(self, monitor: Monitor, state: MonitorState) -> None:
+        if state is MonitorState.STARTED:
+            with self._lock:
+                self._damaged.add(monitor.id)
+            return
+        try:
+            monitor.tell_damage()
+            self._store.forget_damage(monitor.id)
+        except StoreError as exc:
+            _log.error("the damage of the store could not be told", monitor=monitor.id, reason=str(exc))
+
+    def _make_up(self, monitor_id: str) -> None:
+        self.get(monitor_id).make_up()
+        self._store.forget_damage(monitor_id)
+        with self._lock:
+            self._damaged.discard(monitor_id)
+            self._asleep.discard(monitor_id)
+
     def _wake(self, monitor_id: str, *, complain: Callable[..., object]) -> None:
         try:
-            self.start(monitor_id)
+            if monitor_id in self._damaged:
+                self._make_up(monitor_id)
+            else:
+                self.start(monitor_id)
         except (OmeroFSError, StoreError) as exc:
             complain("monitor cannot be started, it is tried again", monitor=monitor_id, reason=str(exc))
 

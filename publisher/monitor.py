@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 STEP_SECONDS = 0.01
 """How long one turn of the reader thread lists and compares before others have theirs."""
+DAMAGED = "the store was damaged; what was recorded before may be incomplete"
 
 
 class Monitor:
@@ -79,6 +80,7 @@ class Monitor:
         self._problem: str | None = None
         self._lost: str | None = None
         self._root_is_missed = False
+        self._told_damage = False
 
     # Commands
 
@@ -104,6 +106,28 @@ class Monitor:
             self._problem = str(exc)
             raise
         log.info("monitor started", monitor=self.id, directories=self.coverage.watched)
+
+    def make_up(self) -> None:
+        """The store was damaged: says so, and starts a monitor that was Started, once for each damage.
+
+        Where nothing could be saved of its ledger, everything that is there is reported, marked as found by a scan.
+
+        Raises:
+            OmeroFSError: As `start`.
+            StoreError: The disk refuses.
+        """
+        if not self._told_damage:
+            self._reader.call(lambda: self._recorder.tell_gap(DAMAGED)).result()
+            self._told_damage = True
+        if self._ledger.root() is None:
+            root = identify(self._arming.roots, self.spec.path_string)
+            self._ledger.clear()
+            self._ledger.begin(root)
+        self.start()
+
+    def tell_damage(self) -> None:
+        """As `make_up` for a monitor that was Stopped: it is said, and nothing else; raises StoreError."""
+        self._reader.call(lambda: self._recorder.tell_gap(DAMAGED)).result()
 
     def retry(self) -> None:
         """Takes up a paused monitor if what stopped it is over; harmless for any other, and at any time."""

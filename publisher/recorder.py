@@ -75,8 +75,17 @@ class Recorder:
         self._given_up += events
 
     def miss(self, reason: str) -> None:
-        """What was recorded before may be incomplete, for a reason that came from outside."""
+        """Recording has to stop for a reason that came from outside."""
         self._stop_recording(reason)
+
+    def tell_gap(self, reason: str) -> None:
+        """Says that what was recorded before may be incomplete.
+
+        Raises:
+            StoreError: The disk refuses.
+        """
+        self._append([[self._gap(reason)]], None, None, beyond=True)
+        self.gaps += 1
 
     def recover(self) -> bool:
         """Tells of the gap if there is room again; whether recording can go on."""

@@ -422,3 +422,32 @@ def test_a_file_made_again_is_created_for_who_hears_of_creations_alone(
     eventually(lambda: site.events(monitor)[1:] == [("Create", "again")])
     (site.root / "after").touch()
     eventually(lambda: site.events(monitor)[1:] == [("Create", "again"), ("Create", "after")])
+
+
+def test_a_damaged_store_is_said_once_and_everything_is_reported_anew(site: Site) -> None:
+    """With nothing left of the ledger, what exists is found by a scan, after a System `gap`."""
+    fill(site.root)
+    monitor = site.monitor()
+    monitor.suspend()
+    site.monitors.remove(monitor)
+    site.store.ledgers.drop(monitor.id)
+    monitor = site.again(monitor.id, monitor.spec)
+    monitor.make_up()
+    eventually(lambda: len(site.events(monitor)) == 1 + 4 + 8)
+    events = scanned(site, monitor, 0)
+    assert events[0][1].startswith("Gap: the store was damaged")
+    assert {what for what, _ in events[1:]} == {"Create"}
+    assert monitor.counters.gaps == 1
+
+
+def test_a_damaged_store_whose_ledger_was_saved_owes_the_difference_alone(site: Site) -> None:
+    """A root that is missing meanwhile keeps it waiting, and the gap is told once all the same."""
+    (site.root / "known").touch()
+    monitor = site.monitor()
+    monitor.suspend()
+    (site.root / "new").touch()
+    site.monitors.remove(monitor)
+    monitor = site.again(monitor.id, monitor.spec)
+    monitor.make_up()
+    eventually(lambda: site.events(monitor)[1:] == [("Create", "new")])
+    assert len(site.after(monitor)) == 2
