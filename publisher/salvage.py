@@ -1,7 +1,6 @@
 """What can still be read of a damaged store: monitors, requests, blocks accepted and not confirmed, ledgers.
 
-Nothing of the damaged files is changed: they are read through links, or, where their head has to be mended to
-be read at all, from a copy. SQLite has no checksums on its pages, so whatever comes out is looked at: a monitor
+SQLite has no checksums on its pages, so whatever comes out is looked at: a monitor
 has to have a specification, a block has to hold the number that it is stored under. Ledgers have nothing to be
 told by: they come along if all of them can be read.
 """
@@ -9,26 +8,23 @@ told by: they come along if all of them can be read.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import sqlite3
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from publisher.database import translated
+from publisher.mending import copy_of, readable, uri_of
 from publisher.sidecar import MonitorRecord
-from publisher.soundness import beside, problem_of_log, problem_of_old_log
+from publisher.soundness import problem_of_log, problem_of_old_log
 from schemas.errors import DecodeError
 from schemas.events import decode_event_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 SEQUENCE_JUMP = 1_000_000
 """Added to a number that may be older than the last one used: no number is used twice."""
-_HEADER_BYTES = 100
-_PAGE_BYTES = 4096
 _LONGEST_HOLE = 100_000
 _PORTION = 256
 _ROWIDS_OF_ENTRIES = (
@@ -87,11 +83,11 @@ def salvage(damaged: Path, fresh: Path, listed: Sequence[MonitorRecord]) -> Salv
     failure = f"what could be read of the damaged store could not be written to {fresh}"
     with (
         translated(failure),
-        contextlib.closing(sqlite3.connect(_uri(fresh, "rw"), uri=True, isolation_level=None)) as target,
+        contextlib.closing(sqlite3.connect(uri_of(fresh, "rw"), uri=True, isolation_level=None)) as target,
     ):
-        with _readable(damaged, fresh) as source:
+        with readable(damaged, fresh) as source:
             records, is_complete = ([], False) if source is None else _monitors(source)
-            log_is_damaged = log_is_damaged or source is None or problem_of_log(_copy_of(damaged)) is not None
+            log_is_damaged = log_is_damaged or source is None or problem_of_log(copy_of(damaged)) is not None
             known = [
                 replace(each, sequence=each.sequence + SEQUENCE_JUMP * log_is_damaged) for each in records
             ]
@@ -105,74 +101,9 @@ def salvage(damaged: Path, fresh: Path, listed: Sequence[MonitorRecord]) -> Salv
             if source is not None:
                 result.requests = _copy_requests(source, target)
                 _copy_entries(source, target, keys, result)
-                result.has_ledgers = _copy_ledgers(_copy_of(damaged), target)
+                result.has_ledgers = _copy_ledgers(copy_of(damaged), target)
         _raise_sequences(target, result.sequences)
     return result
-
-
-@contextlib.contextmanager
-def _readable(damaged: Path, fresh: Path) -> Iterator[sqlite3.Connection | None]:
-    """A connection through which its tables can be seen, with the head mended if need be; None if nothing helps."""
-    copy = _copy_of(damaged)
-    shutil.rmtree(copy.parent, ignore_errors=True)
-    copy.parent.mkdir()
-    try:
-        for mended_bytes in (0, _HEADER_BYTES, _PAGE_BYTES):
-            _place(damaged, copy)
-            if mended_bytes:
-                _mend_head(copy, fresh, mended_bytes)
-            source = _open(copy)
-            if source is not None:
-                with contextlib.closing(source):
-                    yield source
-                return
-        yield None
-    finally:
-        shutil.rmtree(copy.parent, ignore_errors=True)
-
-
-def _copy_of(damaged: Path) -> Path:
-    return beside(damaged, ".salvage") / damaged.name
-
-
-def _place(damaged: Path, copy: Path) -> None:
-    for old in copy.parent.iterdir():
-        old.unlink()
-    for suffix in ("", "-wal"):
-        with contextlib.suppress(FileNotFoundError):
-            os.link(beside(damaged, suffix), beside(copy, suffix))
-
-
-def _mend_head(copy: Path, fresh: Path, count: int) -> None:
-    """Puts the first bytes of a new store in the place of those of the old one, on a copy."""
-    original = copy.rename(beside(copy, ".linked")) if copy.exists() else None
-    if original is not None:
-        shutil.copyfile(original, copy)
-    with fresh.open("rb") as template, copy.open("r+b" if original else "w+b") as file:
-        size = max(file.seek(0, os.SEEK_END), _PAGE_BYTES)
-        file.truncate(size)
-        head = bytearray(template.read(count))
-        head[28:32] = (size // _PAGE_BYTES).to_bytes(4, "big")
-        head[92:96] = head[24:28]  # the size above is heeded if these two are the same
-        file.seek(0)
-        file.write(head)
-
-
-def _open(copy: Path) -> sqlite3.Connection | None:
-    try:
-        source = sqlite3.connect(_uri(copy, "ro"), uri=True, isolation_level=None)
-    except sqlite3.Error:
-        return None
-    try:
-        source.text_factory = lambda text: text.decode(errors="replace")
-        source.execute("PRAGMA writable_schema=ON")  # reads a file that is shorter than its header says
-        source.execute("PRAGMA cell_size_check=ON")
-        if source.execute("SELECT 1 FROM sqlite_master WHERE name = 'monitors'").fetchone():
-            return source
-    except sqlite3.Error:
-        pass
-    source.close()
-    return None
 
 
 def _rows(source: sqlite3.Connection, query: str) -> tuple[list[tuple[object, ...]], bool]:
@@ -279,7 +210,7 @@ def _entry(source: sqlite3.Connection, rowid: int) -> tuple[str, tuple[int, str,
 def _copy_ledgers(copy: Path, target: sqlite3.Connection) -> bool:
     """Takes the ledgers along, all of them or none: what is wrong in one would be reported as a change."""
     try:
-        target.execute("ATTACH ? AS old", (_uri(copy, "ro"),))
+        target.execute("ATTACH ? AS old", (uri_of(copy, "ro"),))
         with target:
             target.execute("BEGIN")
             for statement in _LEDGERS:
@@ -290,10 +221,6 @@ def _copy_ledgers(copy: Path, target: sqlite3.Connection) -> bool:
         with contextlib.suppress(sqlite3.Error):  # it was too damaged to be attached
             target.execute("DETACH old")
     return True
-
-
-def _uri(path: Path, mode: str) -> str:
-    return f"{path.absolute().as_uri()}?mode={mode}"
 
 
 def _raise_sequences(target: sqlite3.Connection, sequences: dict[str, int]) -> None:

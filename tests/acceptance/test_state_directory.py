@@ -81,7 +81,7 @@ def test_a_store_damaged_in_use_ends_the_service_and_is_replaced_at_the_next_sta
             site = Site(service, vhost, root)
             monitor = start_monitor(site)
             proxy.close()
-            for number in range(8000):  # more than SQLite keeps in memory
+            for number in range(16_000):  # more than SQLite keeps in memory
                 os.close(os.open(f"{root}/{number:05}-{'x' * 200}", os.O_CREAT | os.O_WRONLY))
             eventually(lambda: store_of(site).stat().st_size > 4 << 20, seconds=30)
             for file in (store_of(site), Path(f"{store_of(site)}-wal")):

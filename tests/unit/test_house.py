@@ -30,8 +30,14 @@ HOMES = {
     ),
     "watchdog": ("publisher.watching",),
     "tenacity": ("publisher.amqp",),
-    # database opens and guards the one file, store asks it; the other two read one that may be damaged as it stands
-    "sqlite3": ("publisher.database", "publisher.store", "publisher.inspection", "publisher.salvage"),
+    # database opens and guards the one file, store asks it; the others read one that may be damaged as it stands
+    "sqlite3": (
+        "publisher.database",
+        "publisher.store",
+        "publisher.inspection",
+        "publisher.mending",
+        "publisher.salvage",
+    ),
     "prometheus_client": ("control",),
     "typer": ("control",),
     "rich": ("control",),
