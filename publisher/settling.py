@@ -77,10 +77,20 @@ class Settler:
         self._written: dict[str, _Written] = {}
         self._agenda: list[tuple[float, str]] = []
         self._round = 0
+        self._gone: list[str] = []
 
     def holds(self, path: str) -> bool:
         """Whether the file is awaited, so not reported yet."""
         return path in self._pending
+
+    def attends(self, path: str) -> bool:
+        """Whether the file will be looked at again without being asked for."""
+        return path in self._pending or path in self._written
+
+    def take_gone(self) -> list[str]:
+        """The awaited files that were not where they were looked for and are not awaited any more."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def expect(self, path: str, now: float) -> None:
         """A new file was made and not closed yet."""
@@ -274,6 +284,7 @@ class Settler:
             done = pending.closed  # it was done, and has gone since: the record of that is still to come
             if not done:
                 del self._pending[path]
+                self._gone.append(path)
                 return
         elif sighting.openness is Openness.UNKNOWN:
             done = pending.closed or (pending.scanned and quiet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from publisher.watching.inotify import IN
+from publisher.watching.tree import UNWATCHED
 from schemas.events import EventInfo
 from schemas.monitors import PathMode
 
@@ -154,6 +155,9 @@ class DirectoryRecords:
                 self._reports.send([_itself(directory, "Create")])
             self._reports.send_each(_files(directory, "Create"))
         self._ledger.put_directory(moved.row)
+        for directory in below:
+            if directory.entered and (directory.overdue or directory.wd == UNWATCHED):
+                self._later(directory)
 
 
 def _itself(directory: Directory, event_type: EventName) -> EventInfo:

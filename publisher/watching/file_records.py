@@ -84,6 +84,8 @@ class FileRecords:
             sighting = self._settler.found(path, self._turn.now)
             if sighting is not None:
                 self._files.report(directory, name, "Create", sighting.signature)
+            elif not self._settler.holds(path):
+                directory.overdue = True
 
     def _modified(self, directory: Directory, name: str) -> None:
         path = directory.prefix + name

@@ -49,6 +49,8 @@ class ListingFindings:
         sighting = self._settler.found(path, self._turn.now)
         if sighting is not None:
             self._files.report_found(directory, name, "Create", sighting.signature)
+        elif not self._settler.holds(path):
+            directory.overdue = True
 
     def changed_file(self, directory: Directory, name: str) -> None:
         """A listing shows a known file with other content: reported if that is final, else awaited."""
@@ -58,7 +60,10 @@ class ListingFindings:
             self.found_file(directory, name)
             return
         sighting = self._settler.changed(path, self._turn.now)
-        if sighting is not None and sighting.signature != self._files.fresh.signature(path):
+        if sighting is None:
+            directory.overdue = not self._settler.attends(path) or directory.overdue
+            return
+        if sighting.signature != self._files.fresh.signature(path):
             self._files.report_found(directory, name, "Modify", sighting.signature)
 
     def found_directory(self, parent: Directory, name: str) -> None:

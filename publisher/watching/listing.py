@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from publisher.sighting import signature_of
 from publisher.watching.tree import UNWATCHED, fingerprint
-from publisher.watching.visits import GONE
+from publisher.watching.visits import GONE, TWICE
 from schemas.errors import OmeroFSError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Lister:
 
     def watch_again(self) -> bool:
         """Tries to watch what could not be watched; what can be now is compared later. Whether all is well."""
-        missing = list(self._tree.coverage.missing)
+        missing = [each for each, reason in self._tree.coverage.missing.items() if reason is not TWICE]
         try:
             with self._visits.root():
                 return all(self._watch_again(directory) for directory in missing)
@@ -119,7 +119,7 @@ class Lister:
         try:
             if not self._visits.is_what_was_mounted(directory, fd):
                 return True
-            self._visits.watch(directory, fd)
+            self._watch(directory, fd)
         except OSError:
             return True
         finally:
@@ -129,6 +129,11 @@ class Lister:
         # What is below could not be reached either, unless it was only a watch that was missing.
         self._todo.extend([directory] if was_limited else [each for each in directory.walk() if each.entered])
         return True
+
+    def _watch(self, directory: Directory, fd: int) -> None:
+        robbed = self._visits.watch(directory, fd)
+        if robbed is not None:
+            self._todo.append(robbed)
 
     def _go_on(self) -> None:
         if self._visit is None:
@@ -147,6 +152,7 @@ class Lister:
             visit.close()  # type: ignore[attr-defined]  # a generator: closes the directory that it holds
 
     def _visit_steps(self, directory: Directory) -> Iterator[None]:
+        directory.overdue = False
         yield from self._visits.load_steps(directory)
         try:
             fd = self._visits.open(directory)
@@ -155,7 +161,7 @@ class Lister:
                 if above is not None:
                     self._todo.extend(each for each in above.walk() if each.entered)
                 elif self._visits.is_what_was_mounted(directory, fd):
-                    self._visits.watch(directory, fd)
+                    self._watch(directory, fd)
                     yield from self._compare(directory, fd)
             finally:
                 os.close(fd)

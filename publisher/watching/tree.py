@@ -34,6 +34,8 @@ class Directory:
         limited: Whether the kernel has no watch for it: it is listed repeatedly instead.
         device: st_dev when it was last listed, 0 before.
         mounted: Whether another file system was mounted at it then.
+        overdue: Whether something in it could not be looked at because it, or something above it, stands elsewhere
+            by now: the record of that is on its way, and then it is compared.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Directory:
         "loaded",
         "mounted",
         "name",
+        "overdue",
         "parent",
         "prefix",
         "wd",
@@ -61,6 +64,7 @@ class Directory:
         self.loaded = True
         self.limited = False
         self.mounted = False
+        self.overdue = False
         self.device = 0
         self.files: dict[str, int] = {}
         self.directories: dict[str, Directory] = {}
@@ -161,8 +165,11 @@ class Tree:
                 child.entered, child.mounted = row.entered, row.mounted
                 todo.append(child)
 
-    def watch(self, directory: Directory, directory_fd: int) -> None:
+    def watch(self, directory: Directory, directory_fd: int) -> Directory | None:
         """Watches a directory that is open.
+
+        The kernel has one watch for a directory: returns the one that had it until now and has none any more,
+        because the directory was moved or stands in two places.
 
         Raises:
             OSError: The kernel refuses: ENOSPC, EACCES.
@@ -172,12 +179,13 @@ class Tree:
         wd = self.watches.add(directory_fd, mask)
         before = self.by_wd.get(wd)
         if before is not None and before is not directory:
-            before.wd = UNWATCHED  # the kernel has one watch a directory: this one was moved here
+            before.wd = UNWATCHED
         directory.wd = wd
         directory.limited = False
         self.by_wd[wd] = directory
         self.coverage.watched = len(self.by_wd)
         self.coverage.missing.pop(directory, None)
+        return before if before is not directory else None
 
     def miss(self, directory: Directory, reason: str, *, limited: bool = False) -> None:
         """A directory cannot be watched for now."""

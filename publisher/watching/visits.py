@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 NO_DESCRIPTOR = limit_message(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+TWICE = "it stands in another place of the tree too, and the kernel has one watch for both"
 
 
 class Visits:
@@ -54,22 +55,43 @@ class Visits:
         """Opens a directory, which the caller closes; raises OSError."""
         return open_directory_beneath(self._root_fd, directory.prefix[len(self._tree.root.prefix) :])
 
-    def watch(self, directory: Directory, fd: int) -> None:
-        """Watches a directory if it is not; where the kernel has no watches left it is listed from time to time."""
+    def watch(self, directory: Directory, fd: int) -> Directory | None:
+        """Watches a directory if it is not; where the kernel has no watches left it is listed from time to time.
+
+        Returns the one that has lost its watch to this one and is to be visited again, mostly None.
+        """
         if directory.wd != UNWATCHED or not self._watches:
-            return
+            return None
         if self._tree.watches is None:
             self._tree.miss(directory, NO_DESCRIPTOR, limited=True)
-            return
+            return None
         try:
-            self._tree.watch(directory, fd)
+            robbed = self._tree.watch(directory, fd)
         except OSError as exc:
             if exc.errno not in LIMITS:
                 raise
             self._tree.miss(directory, limit_message(exc), limited=True)
+            return None
+        if robbed is None or not robbed.attached:
+            return None
+        if self._is_same(robbed, fd):
+            self._tree.miss(robbed, TWICE, limited=True)
+            return None
+        return robbed
+
+    def _is_same(self, directory: Directory, fd: int) -> bool:
+        try:
+            other = self.open(directory)
+        except OSError:
+            return False
+        try:
+            return os.path.sameopenfile(other, fd)
+        finally:
+            os.close(other)
 
     def refused(self, directory: Directory, exc: OSError) -> None:
         """A directory cannot be opened, watched or listed: missed, unless it is gone."""
+        directory.overdue = True
         if exc.errno not in GONE:
             self._tree.miss(directory, limit_message(exc))
         elif directory in self._tree.coverage.missing:

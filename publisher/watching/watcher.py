@@ -177,6 +177,10 @@ class Watcher:
         self._turn.now = now
         for settled in self._settler.due(now):
             self._settled(settled)
+        for path in self._settler.take_gone():
+            directory = self.tree.find(path.rpartition("/")[0])
+            if directory is not None:
+                directory.overdue = True
 
     def _settled(self, settled: Settled) -> None:
         parent, _, name = settled.path.rpartition("/")

@@ -1,0 +1,58 @@
+"""Directories renamed while they are listed and written to, by a reader that is always a little late."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+
+import pytest
+
+from publisher.watching.listing import Lister
+from publisher.watching.reader import Reader
+from tests.chaos.kit.load import Load
+from tests.unit.watching.conftest import Site
+from tests.waiting import eventually
+
+
+@pytest.fixture(params=range(4))
+def seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of the load, and of the delays that let the disk be ahead of the records."""
+    number: int = request.param
+    draw, never = random.Random(number), threading.Event()
+    tick, go_on = Reader._tick, Lister._go_on
+
+    def late_tick(reader: Reader) -> None:
+        if draw.random() < 0.3:
+            never.wait(draw.random() * 0.04)
+        tick(reader)
+
+    def late_step(lister: Lister) -> None:
+        if draw.random() < 0.05:
+            never.wait(draw.random() * 0.02)
+        go_on(lister)
+
+    monkeypatch.setattr(Reader, "_tick", late_tick)
+    monkeypatch.setattr(Lister, "_go_on", late_step)
+    return number
+
+
+def test_what_the_disk_has_in_the_end_is_what_was_told(site: Site, seed: int) -> None:
+    """Wherever a directory stood when it was looked at, and wherever it went meanwhile."""
+    monitor = site.monitor(block_size=100, ignore_sys_files=False)
+    load = Load(site.root, seed)
+    load.run(1000)
+    load.finish()
+    truth = {
+        os.path.relpath(os.path.join(directory, name), site.root)
+        for directory, directories, files in os.walk(site.root)
+        for name in [*directories, *files]
+    }
+
+    def told() -> bool:
+        known: set[str] = set()
+        for event, path in site.events(monitor):
+            (known.discard if event == "Delete" else known.add)(path)
+        return known == truth
+
+    eventually(told)
