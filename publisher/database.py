@@ -32,6 +32,7 @@ _LOG_LIMIT_BYTES = 8 << 20
 _STEPS_OF_SHRINKING = 16
 
 _log = structlog.get_logger(__name__)
+_SYNCHRONOUS = {True: "FULL", False: "NORMAL"}
 
 
 class Database:
@@ -85,12 +86,15 @@ class Database:
             self.connection.close()
 
     @contextlib.contextmanager
-    def transaction(self, failure: str, *, may_be_lost: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(self, failure: str, *, synced: bool | None = None) -> Iterator[sqlite3.Connection]:
         """One transaction; `failure` begins the sentence of the StoreError that ends it.
 
-        One that a power cut may take back is not synced by itself, but with the next one that is.
+        Args:
+            failure: What could not be done.
+            synced: Whether a power cut cannot take it back; as the durability has it unless given. What is not
+                synced by itself is with the next one that is.
         """
-        with self._lock, self._watched(failure), self._synced_later(may_be_lost), self.connection:
+        with self._lock, self._watched(failure), self._synced(synced), self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
 
@@ -159,7 +163,7 @@ class Database:
         if self.path.stat().st_size == 0:  # no other would heed it
             execute("PRAGMA auto_vacuum=INCREMENTAL")
         execute("PRAGMA journal_mode=WAL")
-        execute(f"PRAGMA synchronous={'FULL' if self._durability == 'power' else 'NORMAL'}")
+        execute(f"PRAGMA synchronous={_SYNCHRONOUS[self._durability == 'power']}")
         # Debian's SQLite overwrites what is deleted, by way of the log: 15 times the writes for forgetting blocks.
         execute("PRAGMA secure_delete=OFF")
         execute(f"PRAGMA journal_size_limit={_LOG_LIMIT_BYTES}")
@@ -167,15 +171,16 @@ class Database:
             execute(f"PRAGMA wal_autocheckpoint={self._reserve.log_pages}")
 
     @contextlib.contextmanager
-    def _synced_later(self, may_be_lost: bool) -> Iterator[None]:
-        if not may_be_lost or self._durability == "process":
+    def _synced(self, synced: bool | None) -> Iterator[None]:
+        usual = self._durability == "power"
+        if synced is None or synced == usual:
             yield
             return
-        self.connection.execute("PRAGMA synchronous=NORMAL")
+        self.connection.execute(f"PRAGMA synchronous={_SYNCHRONOUS[synced]}")
         try:
             yield
         finally:
-            self.connection.execute("PRAGMA synchronous=FULL")
+            self.connection.execute(f"PRAGMA synchronous={_SYNCHRONOUS[usual]}")
 
     @contextlib.contextmanager
     def _watched(self, failure: str) -> Iterator[None]:

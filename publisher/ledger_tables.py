@@ -191,7 +191,7 @@ class LedgerTables:
     def begin(self, monitor_id: str, root: LedgerRoot) -> None:
         """The ledger is complete from now on, and its monitor Started."""
         mount_point = root.mount_point.encode("utf-8", "surrogateescape")
-        with self._transaction("the monitor's start could not be stored") as db:
+        with self._transaction("the monitor's start could not be stored", synced=True) as db:
             key = self._keys[monitor_id]
             db.execute("UPDATE monitors SET state = ? WHERE key = ?", (MonitorState.STARTED.value, key))
             db.execute(
@@ -209,7 +209,7 @@ class LedgerTables:
     @frees_room
     def purge(self) -> bool:
         """Deletes a portion of what is left of dropped directories; whether there is more."""
-        with self._transaction("the ledger could not be cleaned") as db:
+        with self._transaction("the ledger could not be cleaned", synced=False) as db:
             rows = db.execute(
                 "SELECT d.directory FROM dropped d ORDER BY d.directory LIMIT ?", (_PURGE_ROWS // 10,)
             ).fetchall()

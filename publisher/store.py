@@ -174,7 +174,7 @@ class Store:
     def add_monitor(self, monitor_id: str, spec: MonitorSpec, *, request_key: str | None = None) -> None:
         """Stores a new, Stopped monitor and, with it, the request that made it."""
         now = int(time.time())
-        with self._transaction("the monitor could not be stored") as db:
+        with self._transaction("the monitor could not be stored", synced=True) as db:
             cursor = db.execute(
                 "INSERT INTO monitors (id, spec, state, created_at) VALUES (?, ?, ?, ?)",
                 (monitor_id, _spec_to_text(spec), MonitorState.STOPPED.value, now),
@@ -222,7 +222,7 @@ class Store:
     @frees_room
     def set_state(self, monitor_id: str, state: MonitorState) -> None:
         """Stores a monitor's state; one that is Stopped has no ledger."""
-        with self._transaction("the monitor's state could not be stored") as db:
+        with self._transaction("the monitor's state could not be stored", synced=True) as db:
             self._set_state(db, self._keys.get(monitor_id, 0), state)
         self._monitors_changed()
 
@@ -235,7 +235,7 @@ class Store:
     @frees_room
     def remove_monitor(self, monitor_id: str, *, forget_request: bool = False) -> None:
         """Forgets a monitor and its entries; with `forget_request` also the request that made it."""
-        with self._transaction("the monitor could not be removed") as db:
+        with self._transaction("the monitor could not be removed", synced=True) as db:
             key = self._keys.get(monitor_id)
             db.execute("DELETE FROM damaged WHERE monitor_id = ?", (monitor_id,))
             db.execute("DELETE FROM monitors WHERE key = ?", (key,))
@@ -305,7 +305,7 @@ class Store:
     def forget_entries(self, up_to: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         """Forgets each monitor's entries up to and with the given sequence; returns (entries, bytes) freed."""
         freed: dict[str, tuple[int, int]] = {}
-        with self._transaction("confirmed blocks could not be forgotten", may_be_lost=True) as db:
+        with self._transaction("confirmed blocks could not be forgotten", synced=False) as db:
             for monitor_id, sequence in up_to.items():
                 bounds = (self._keys.get(monitor_id), sequence)
                 count, size = db.execute(
