@@ -114,6 +114,30 @@ def test_what_was_there_before_the_monitor_is_compared_too(scene: Scene, how: si
 
 
 @HOW
+def test_what_was_moved_before_the_end_is_not_told_again(
+    scene: Scene, how: signal.Signals, tmp_path: Path
+) -> None:
+    """Renamed, moved in, made over by a rename: known as it is, however it came there."""
+    outside = tmp_path / "outside"
+    prepare(outside)
+    witness = scene.watch()
+    prepare(scene.root / "old")
+    witness.settle()
+    (scene.root / "old").rename(scene.root / "new")
+    outside.rename(scene.root / "in")
+    (scene.root / "aside").write_bytes(b"333")
+    (scene.root / "aside").rename(scene.root / "new/a/f")
+    (scene.root / "new/b").rename(scene.root / "in/b2")
+    witness.settle()
+    position = len(witness.judge.events)
+    end(scene, how)
+    scene.service.restart()
+    (scene.root / "after").touch()
+    witness.settle()
+    assert told_since(witness, position) == {("Create", "after", None)}
+
+
+@HOW
 def test_what_happens_after_the_start_is_the_kernels_again(scene: Scene, how: signal.Signals) -> None:
     """The comparison ends, and events go on, in the new directories too."""
     witness = scene.watch()
