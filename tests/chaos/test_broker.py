@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.brokers import Broker, Brokers, NoBrokerError, VirtualHost, broker_names
-from tests.chaos.conftest import OpenScene
+from tests.chaos.conftest import LONG, OpenScene
 from tests.chaos.kit.load import Load
 from tests.chaos.kit.proxy import NetworkProxy
 from tests.chaos.kit.scene import Scene, Witness
@@ -74,7 +74,7 @@ def test_connections_cut_under_load_lose_nothing(far: Scene, proxy: NetworkProxy
     witness.settle(load=load)
 
 
-@pytest.mark.long
+@LONG
 def test_a_black_hole_is_noticed_and_loses_nothing(far: Scene, proxy: NetworkProxy, seed: int) -> None:
     """Nothing is forwarded and nothing is closed: heartbeats tell, and the service says that it is not ready."""
     witness, load = begin(far, seed)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import OpenScene
+from tests.chaos.conftest import ENDINGS, LONG, OpenScene
 from tests.chaos.kit.faults import Mounts
 from tests.chaos.kit.load import Load
 from tests.chaos.kit.proxy import NetworkProxy
@@ -28,7 +28,7 @@ MEGABYTE = 1 << 20
 class TestTheOutboxIsFull:
     """Its bound is reached while the broker is away."""
 
-    @pytest.mark.parametrize("limit", [MEGABYTE, 8 * MEGABYTE])
+    @pytest.mark.parametrize("limit", [MEGABYTE, pytest.param(8 * MEGABYTE, marks=LONG)])
     def test_it_is_said_once_and_made_good_by_comparison(
         self, open_scene: OpenScene, proxy: NetworkProxy, memory: Path, limit: int
     ) -> None:
@@ -122,9 +122,9 @@ class TestTheDisk:
         scene.service.restart()
         witness.settle(seconds=30)
 
-    @pytest.mark.parametrize("then", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+    @ENDINGS
     def test_a_disk_that_becomes_read_only_is_said_and_made_good_after_its_repair(
-        self, open_scene: OpenScene, mounts: Mounts, memory: Path, tmp_path: Path, then: signal.Signals
+        self, open_scene: OpenScene, mounts: Mounts, memory: Path, tmp_path: Path, how: signal.Signals
     ) -> None:
         """ext4 after an error of its disk. Repaired and mounted again, the service starts and tells the rest."""
         state, image = tmp_path / "state", mounts.image(tmp_path / "image")
@@ -141,7 +141,7 @@ class TestTheDisk:
         (memory / "before-3").unlink()
         eventually(lambda: witness.describe()["lastError"] is not None, seconds=20)
         assert has_said(scene, ("error", "critical"), witness.monitor)
-        scene.service.terminate(then)
+        scene.service.terminate(how)
         mounts.unmount_in_good_order(state)
         mounts.repair(image)
         mounts.loop(image, state)

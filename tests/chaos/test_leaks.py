@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import VirtualHost
-from tests.chaos.conftest import ROUNDS, OpenScene
+from tests.chaos.conftest import LONG, ROUNDS, OpenScene
 from tests.chaos.kit.faults import limited
 from tests.chaos.kit.load import Load
 from tests.chaos.kit.scene import Scene
@@ -157,6 +157,7 @@ def test_churn_leaves_nothing(scene: Scene, seed: int) -> None:
     assert resident_bytes(scene.service.pid) - memory < SLACK_BYTES
 
 
+@LONG
 def test_broken_connections_leave_nothing(scene: Scene, chaos_vhost: VirtualHost) -> None:
     """Connections made again and again are the same number in the end."""
     witness = scene.watch()
