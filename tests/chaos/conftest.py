@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,6 +25,8 @@ from tests.clients.service import Service
 SEED = int(os.environ.get("FSHERALD_CHAOS_SEED", "1"))
 ROUNDS = int(os.environ.get("FSHERALD_CHAOS_ROUNDS", "1"))
 
+HERE = Path(__file__).parent
+
 OpenScene = Callable[..., Scene]
 
 
@@ -32,19 +35,37 @@ def pytest_report_header() -> str:
     return f"chaos: FSHERALD_CHAOS_SEED={SEED} FSHERALD_CHAOS_ROUNDS={ROUNDS}"
 
 
+LONG = pytest.mark.long
+"""What a run of one round leaves out: what waits for half a minute, and the variants of what it has shown already."""
+
+ENDINGS = pytest.mark.parametrize(
+    "how",
+    [pytest.param(signal.SIGTERM, id="SIGTERM", marks=LONG), pytest.param(signal.SIGKILL, id="SIGKILL")],
+)
+"""The service ends in good order, and by a kill; the kill alone in a short run."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Knows the mark of what takes too long for a short run."""
-    config.addinivalue_line(
-        "markers", "long: waits for half a minute and more; only in runs of several rounds"
-    )
+    """Knows the mark."""
+    config.addinivalue_line("markers", "long: only in runs of several rounds (FSHERALD_CHAOS_ROUNDS)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A run of one round leaves out what takes long."""
-    left_out = [item for item in items if ROUNDS == 1 and item.get_closest_marker("long")]
+    """A run of one round leaves out what is long, and shows it on one broker."""
+    left_out = [item for item in items if ROUNDS == 1 and _is_long(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _is_long(item: pytest.Item) -> bool:
+    if HERE not in item.path.parents:
+        return False
+    parameters = (
+        item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    )
+    other_broker = parameters.get("broker", broker_names()[0]) != broker_names()[0]
+    return other_broker or item.get_closest_marker("long") is not None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -123,7 +123,7 @@ def test_a_load_behind_the_mount_is_told_completely(open_scene: OpenScene, share
     """Nothing missed, nothing twice, however much happens between two listings."""
     scene = open_scene()
     witness = scene.watch(share.mounted)
-    load = Load(share.behind, seed)
+    load = Load(share.behind, seed, counts_closes=True)
     for _ in range(4):
         load.start(150)
         witness.until(lambda judge: judge.last > 0)
@@ -137,7 +137,7 @@ def test_a_load_through_the_mount_is_told_completely(open_scene: OpenScene, shar
     """Changes made on this machine look no different."""
     scene = open_scene()
     witness = scene.watch(share.mounted)
-    load = Load(share.mounted, seed, outside=share.behind.with_name("outside"))
+    load = Load(share.mounted, seed, outside=share.behind.with_name("outside"), counts_closes=True)
     load.only_inside()
     load.run(300)
     witness.settle(load=load, seconds=25)

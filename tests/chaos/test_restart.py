@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import OpenScene
+from tests.chaos.conftest import ENDINGS, OpenScene
 from tests.chaos.kit.load import Load
 from tests.chaos.kit.scene import Scene, Witness
 from tests.waiting import eventually
 
 Change = Callable[[Path], object]
-
-HOW = pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 
 
 def prepare(root: Path) -> None:
@@ -82,7 +80,7 @@ CHANGES: dict[str, tuple[Change, set[tuple[str, str]]]] = {
 }
 
 
-@HOW
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_each_change_while_it_was_down_is_told_once_as_scanned(scene: Scene, how: signal.Signals) -> None:
     """Created, changed, deleted, renamed, trees and kinds; what was told before is not told again."""
     witness = scene.watch()
@@ -100,7 +98,7 @@ def test_each_change_while_it_was_down_is_told_once_as_scanned(scene: Scene, how
     }
 
 
-@HOW
+@ENDINGS
 def test_what_was_there_before_the_monitor_is_compared_too(scene: Scene, how: signal.Signals) -> None:
     """It was not told, and yet it is known: its change and its end are, its being there is not."""
     prepare(scene.root)
@@ -113,7 +111,31 @@ def test_what_was_there_before_the_monitor_is_compared_too(scene: Scene, how: si
     assert told_since(witness, 0) == {("Modify", "a/f", "scan"), ("Delete", "b/f", "scan")}
 
 
-@HOW
+@ENDINGS
+def test_what_was_moved_before_the_end_is_not_told_again(
+    scene: Scene, how: signal.Signals, tmp_path: Path
+) -> None:
+    """Renamed, moved in, made over by a rename: known as it is, however it came there."""
+    outside = tmp_path / "outside"
+    prepare(outside)
+    witness = scene.watch()
+    prepare(scene.root / "old")
+    witness.settle()
+    (scene.root / "old").rename(scene.root / "new")
+    outside.rename(scene.root / "in")
+    (scene.root / "aside").write_bytes(b"333")
+    (scene.root / "aside").rename(scene.root / "new/a/f")
+    (scene.root / "new/b").rename(scene.root / "in/b2")
+    witness.settle()
+    position = len(witness.judge.events)
+    end(scene, how)
+    scene.service.restart()
+    (scene.root / "after").touch()
+    witness.settle()
+    assert told_since(witness, position) == {("Create", "after", None)}
+
+
+@ENDINGS
 def test_what_happens_after_the_start_is_the_kernels_again(scene: Scene, how: signal.Signals) -> None:
     """The comparison ends, and events go on, in the new directories too."""
     witness = scene.watch()
@@ -163,7 +185,7 @@ def test_a_stopped_monitor_is_silent_about_what_it_missed(scene: Scene) -> None:
     assert told_since(witness, position) == {("Create", "told", None)}
 
 
-@HOW
+@ENDINGS
 def test_a_large_difference_is_told_in_blocks_in_order(
     open_scene: OpenScene, memory: Path, how: signal.Signals
 ) -> None:

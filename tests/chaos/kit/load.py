@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import stat
 import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +32,9 @@ _ODD_NAMES = (
 _MOST_DIRECTORIES = 60
 _MOST_FILES = 1500
 
+Identity = tuple[int, int, int]
+"""What tells one file at a path from another, or from itself before a change: (inode, size, mtime in nanoseconds)."""
+
 
 class Load:
     """Random changes below `root`, from a generator of their own; one thread at a time.
@@ -37,15 +42,20 @@ class Load:
     Attributes:
         done: How many steps were made; readable from any thread.
         changes: How often something was put or changed at each path that ever was.
-        touched: When something was last put or changed at a path, seconds since the epoch, not after it happened.
     """
 
-    def __init__(self, root: Path, seed: object, *, outside: Path | None = None) -> None:
-        """Takes an empty directory, and another on the same file system for what is moved in and out."""
+    def __init__(
+        self, root: Path, seed: object, *, outside: Path | None = None, counts_closes: bool = False
+    ) -> None:
+        """Takes an empty directory, and another on the same file system for what is moved in and out.
+
+        With `counts_closes` the close of a file that was written for long is a change: for who cannot know of it.
+        """
         self.root = root
         self.done = 0
         self.changes: Counter[str] = Counter()
-        self.touched: dict[str, float] = {}
+        self._counts_closes = counts_closes
+        self._stood: dict[tuple[str, Identity], float] = {}
         self._random = random.Random(f"load {seed}")
         self._outside = outside or root.parent / f"{root.name}-outside"
         self._outside.mkdir(exist_ok=True)
@@ -116,6 +126,19 @@ class Load:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def touched(self) -> dict[str, float]:
+        """When what is at each path now was first there, seconds since the epoch, not after it happened.
+
+        A file that was renamed away and back is the same as ever: nobody who compares can tell.
+        """
+        now = {path: _identity(path) for path, _ in self._stood if os.path.lexists(path)}
+        return {
+            path: self._stood[path, identity]
+            for path, identity in now.items()
+            if (path, identity) in self._stood
+        }
+
     def finish(self) -> None:
         """Close what is still open: every file is complete from now on."""
         self.join()
@@ -139,15 +162,14 @@ class Load:
     def _create(self) -> None:
         path = self._free_path()
         if path is not None:
-            self._put(path)
-            Path(path).write_bytes(self._content())
+            with self._putting(path):
+                Path(path).write_bytes(self._content())
             self._files.append(path)
 
     def _append(self) -> None:
         path = self._some_file()
         if path is not None:
-            self._put(path)
-            with open(path, "ab") as file:
+            with self._putting(path), open(path, "ab") as file:
                 for _ in range(self._random.randint(1, 3)):
                     file.write(self._content() or b"x")
                     file.flush()
@@ -155,23 +177,23 @@ class Load:
     def _overwrite(self) -> None:
         path = self._some_file()
         if path is not None:
-            self._put(path)
-            Path(path).write_bytes(self._content() + b"over")
+            with self._putting(path):
+                Path(path).write_bytes(self._content() + b"over")
 
     def _replace(self) -> None:
         path = self._some_file()
         if path is not None:
             aside = f"{path}.{self._number()}.part"
-            self._put(aside)
-            Path(aside).write_bytes(self._content())
-            self._put(path)
-            os.rename(aside, path)
+            with self._putting(aside):
+                Path(aside).write_bytes(self._content())
+            with self._putting(path):
+                os.rename(aside, path)
 
     def _rename(self) -> None:
         old, new = self._some_file(), self._free_path()
         if old is not None and new is not None:
-            self._put(new)
-            os.rename(old, new)
+            with self._putting(new):
+                os.rename(old, new)
             self._files.remove(old)
             self._former.append(old)
             self._files.append(new)
@@ -186,26 +208,27 @@ class Load:
     def _link(self) -> None:
         path = self._free_path()
         if path is not None:
-            self._put(path)
-            os.symlink("target", path)
+            with self._putting(path):
+                os.symlink("target", path)
 
     def _open_one(self) -> None:
         path = self._free_path()
         if path is not None and len(self._open) < 5:
-            self._put(path)
-            self._open[path] = open(path, "wb")  # noqa: SIM115 - closed by a later step
-            self._open[path].write(b"begun")
-            self._open[path].flush()
+            with self._putting(path):
+                self._open[path] = open(path, "wb")  # noqa: SIM115 - closed by a later step
+                self._open[path].write(b"begun")
+                self._open[path].flush()
 
     def _close_one(self) -> None:
         if self._open:
             self._close(self._random.choice(list(self._open)))
 
     def _close(self, path: str) -> None:
-        self.touched[path] = time.time()
-        file = self._open.pop(path)
-        file.write(self._content())
-        file.close()
+        began = time.time()
+        with self._open.pop(path) as file:
+            file.write(self._content())
+        self._stood[path, _identity(path)] = began
+        self.changes[path] += self._counts_closes
         self._files.append(path)
 
     # Directories.
@@ -213,8 +236,8 @@ class Load:
     def _make_directory(self) -> None:
         path = self._free_path()
         if path is not None and len(self._directories) < _MOST_DIRECTORIES:
-            self._put(path)
-            os.mkdir(path)
+            with self._putting(path):
+                os.mkdir(path)
             self._directories.append(path)
 
     def _make_deep_tree(self) -> None:
@@ -225,15 +248,14 @@ class Load:
     def _grow(self, top: str, *, put: bool) -> None:
         """A directory with two below it and files in each; counted when it grows in the watched tree."""
         for path in (top, f"{top}/b", f"{top}/b/c"):
-            if put:
-                self._put(path)
-                self._directories.append(path)
-            os.mkdir(path)
-            for name in ("x", "y"):
-                if put:
-                    self._put(f"{path}/{name}")
-                    self._files.append(f"{path}/{name}")
-                Path(f"{path}/{name}").write_bytes(self._content())
+            with self._putting(path) if put else nullcontext():
+                os.mkdir(path)
+            files = [f"{path}/x", f"{path}/y"]
+            for file in files:
+                with self._putting(file) if put else nullcontext():
+                    Path(file).write_bytes(self._content())
+            self._directories += [path] if put else []
+            self._files += files if put else []
 
     def _remove_tree(self) -> None:
         path = self._some_directory()
@@ -246,8 +268,7 @@ class Load:
         if old is None or f"{parent}/".startswith(f"{old}/"):
             return
         new = f"{parent}/moved{self._number()}"
-        self._put_tree(old, new)
-        os.rename(old, new)
+        self._move(old, new)
         self._directories = [_moved(path, old, new) for path in self._directories]
         self._files = [_moved(path, old, new) for path in self._files]
         for path in list(self._open):
@@ -259,8 +280,7 @@ class Load:
             return
         outside = str(self._outside / f"tree{self._number()}")
         self._grow(outside, put=False)
-        self._put_tree(outside, path)
-        os.rename(outside, path)
+        self._move(outside, path)
         for top, directories, files in os.walk(path):
             self._directories += [top] if top == path else []
             directories.sort()  # the disk's own order is another each time
@@ -275,16 +295,25 @@ class Load:
 
     # Bookkeeping.
 
-    def _put(self, path: str) -> None:
-        self.touched[path] = time.time()
-        self.changes[path] += 1
+    @contextmanager
+    def _putting(self, path: str) -> Iterator[None]:
+        """Something is put or changed at the path meanwhile."""
+        began = time.time()
+        yield
+        self._put(path, began)
 
-    def _put_tree(self, old: str, new: str) -> None:
-        """All that is at `old` is about to be put at `new`."""
-        self._put(new)
-        for top, directories, files in os.walk(old):
+    def _put(self, path: str, began: float) -> None:
+        self.changes[path] += 1
+        self._stood.setdefault((path, _identity(path)), began)
+
+    def _move(self, old: str, new: str) -> None:
+        """Rename a directory: all that is in it is put at another path."""
+        began = time.time()
+        os.rename(old, new)
+        self._put(new, began)
+        for top, directories, files in os.walk(new):
             for name in (*directories, *files):
-                self._put(_moved(f"{top}/{name}", old, new))
+                self._put(f"{top}/{name}", began)
 
     def _forget_below(self, top: str) -> None:
         below = f"{top}/"
@@ -317,6 +346,13 @@ class Load:
 
     def _content(self) -> bytes:
         return self._random.randbytes(self._random.choice((0, 1, 100, 5000)))
+
+
+def _identity(path: str) -> Identity:
+    found = os.lstat(path)
+    if stat.S_ISDIR(found.st_mode):
+        return (found.st_ino, 0, 0)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _moved(path: str, old: str, new: str) -> str:

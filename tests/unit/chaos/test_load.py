@@ -50,6 +50,24 @@ def test_whatever_exists_was_counted(tmp_path: Path) -> None:
     assert max(load.changes.values()) > 2, "nothing was ever changed"
 
 
+def test_what_is_renamed_away_and_back_is_as_old_as_it_was(tmp_path: Path) -> None:
+    """Nobody who compares can tell; what was changed meanwhile is new."""
+    (tmp_path / "root").mkdir()
+    load = Load(tmp_path / "root", 1)
+    path, elsewhere = str(tmp_path / "root" / "f"), str(tmp_path / "root" / "g")
+    with load._putting(path):
+        Path(path).write_bytes(b"1")
+    first = load.touched[path]
+    for old, new in ((path, elsewhere), (elsewhere, path)):
+        with load._putting(new):
+            Path(old).rename(new)
+    assert load.touched == {path: first}
+    assert load.changes == {path: 2, elsewhere: 1}
+    with load._putting(path):
+        Path(path).write_bytes(b"22")
+    assert load.touched[path] > first
+
+
 def test_a_failure_on_its_thread_is_raised_to_the_test(tmp_path: Path) -> None:
     """A load that has died makes nothing, and a test of nothing passes."""
     (tmp_path / "root").mkdir()
