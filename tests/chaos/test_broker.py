@@ -88,6 +88,7 @@ def test_a_black_hole_is_noticed_and_loses_nothing(far: Scene, proxy: NetworkPro
     witness.settle(load=load)
 
 
+@LONG
 def test_a_short_black_hole_is_waited_out(far: Scene, proxy: NetworkProxy, seed: int) -> None:
     """What was held back arrives late, together with what the service has sent again: nothing is altered."""
     witness, load = begin(far, seed)
@@ -228,6 +229,7 @@ def test_a_broker_exchanged_for_another_gets_what_is_owed(
             assert witness.describe()["state"] == "Started"
 
 
+@LONG
 def test_a_slow_broker_does_not_slow_the_capture(far: Scene, proxy: NetworkProxy, seed: int) -> None:
     """While nothing is confirmed, a burst larger than any window is recorded in time: no overflow, nothing lost."""
     witness, load = begin(far, seed, blockSize=1)

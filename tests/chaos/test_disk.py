@@ -57,6 +57,7 @@ class TestTheOutboxIsFull:
         witness.settle()
         assert witness.describe()["lastError"] is None
 
+    @LONG
     def test_a_kill_while_it_is_full_changes_nothing(
         self, open_scene: OpenScene, proxy: NetworkProxy, memory: Path
     ) -> None:
@@ -102,6 +103,7 @@ class TestTheDisk:
         witness.settle()
         assert witness.describe()["lastError"] is None
 
+    @LONG
     def test_a_kill_on_a_full_disk_is_survived(
         self, open_scene: OpenScene, mounts: Mounts, memory: Path, tmp_path: Path
     ) -> None:
@@ -218,7 +220,10 @@ DAMAGE: list[Callable[[Path, random.Random], None]] = [
 ]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(signal.SIGTERM, id="SIGTERM"), pytest.param(signal.SIGKILL, id="SIGKILL", marks=LONG)],
+)
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__.replace("_", "-"))
 def test_a_damaged_store_is_set_aside_and_everything_found_again(
     scene: Scene,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import OpenScene
+from tests.chaos.conftest import LONG, OpenScene
 from tests.chaos.kit.faults import limited, set_limits
 from tests.chaos.kit.scene import Witness
 from tests.waiting import eventually
@@ -85,6 +85,7 @@ def test_watches_that_run_out_later_are_told_and_the_rest_polled(open_scene: Ope
     assert (found, watched, polled) == (2 * DIRECTORIES + 1, 2 * DIRECTORIES + 1, False)
 
 
+@LONG
 def test_removed_directories_free_watches_for_the_others(open_scene: OpenScene) -> None:
     """Possible again need not mean a higher limit."""
     scene = open_scene(prefix=limited(max_inotify_watches=WATCHES))

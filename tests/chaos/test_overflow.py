@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import OpenScene
+from tests.chaos.conftest import LONG, OpenScene
 from tests.chaos.kit.load import Load
 from tests.chaos.kit.scene import Scene, Witness, numbered
 from tests.chaos.kit.truth import on_disk
@@ -108,6 +108,7 @@ def test_an_overflow_in_a_changing_tree_loses_nothing(open_scene: OpenScene, mem
     assert witness.judge.told("overflow")
 
 
+@LONG
 def test_what_became_a_directory_in_the_lost_records_exists(open_scene: OpenScene, memory: Path) -> None:
     """A file that was replaced by a directory, and the other way round: deleted first, then created."""
     root = memory / "root"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import OpenScene
+from tests.chaos.conftest import LONG, OpenScene
 from tests.chaos.kit.faults import Mounts
 from tests.chaos.kit.load import Load
 from tests.chaos.kit.scene import Witness
@@ -104,6 +104,7 @@ except BlockingIOError:
 """
 
 
+@LONG
 def test_each_kind_of_change_behind_the_mount_is_told(witness: Witness, share: Share) -> None:
     """Created, changed, renamed, deleted, moved in, turned into a directory."""
     behind = share.behind
@@ -133,6 +134,7 @@ def test_a_load_behind_the_mount_is_told_completely(open_scene: OpenScene, share
     witness.settle(share.truth(load), changes=changes, seconds=25)
 
 
+@LONG
 def test_a_load_through_the_mount_is_told_completely(open_scene: OpenScene, share: Share, seed: int) -> None:
     """Changes made on this machine look no different."""
     scene = open_scene()
@@ -178,6 +180,7 @@ def test_an_unmounted_share_is_a_lost_root_and_not_an_empty_one(witness: Witness
     witness.settle(share.truth())
 
 
+@LONG
 def test_a_restart_on_a_share_tells_the_difference(witness: Witness, share: Share) -> None:
     """What happened on it while the service was down, once."""
     told = len(witness.judge.events)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import ENDINGS, OpenScene
+from tests.chaos.conftest import ENDINGS, LONG, OpenScene
 from tests.chaos.kit.load import Load
 from tests.chaos.kit.scene import Scene, Witness
 from tests.waiting import eventually
@@ -98,6 +98,7 @@ def test_each_change_while_it_was_down_is_told_once_as_scanned(scene: Scene, how
     }
 
 
+@LONG
 @ENDINGS
 def test_what_was_there_before_the_monitor_is_compared_too(scene: Scene, how: signal.Signals) -> None:
     """It was not told, and yet it is known: its change and its end are, its being there is not."""
@@ -135,6 +136,7 @@ def test_what_was_moved_before_the_end_is_not_told_again(
     assert told_since(witness, position) == {("Create", "after", None)}
 
 
+@LONG
 @ENDINGS
 def test_what_happens_after_the_start_is_the_kernels_again(scene: Scene, how: signal.Signals) -> None:
     """The comparison ends, and events go on, in the new directories too."""
@@ -169,6 +171,7 @@ def test_a_file_that_was_being_written_is_told_at_its_close(scene: Scene) -> Non
     assert [event["type"] for event in witness.judge.events] == ["Create"]
 
 
+@LONG
 def test_a_stopped_monitor_is_silent_about_what_it_missed(scene: Scene) -> None:
     """Stopped is stopped, whatever the service went through; started again, it tells what happens from then on."""
     witness = scene.watch()
@@ -185,6 +188,7 @@ def test_a_stopped_monitor_is_silent_about_what_it_missed(scene: Scene) -> None:
     assert told_since(witness, position) == {("Create", "told", None)}
 
 
+@LONG
 @ENDINGS
 def test_a_large_difference_is_told_in_blocks_in_order(
     open_scene: OpenScene, memory: Path, how: signal.Signals

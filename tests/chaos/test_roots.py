@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import ENDINGS, OpenScene
+from tests.chaos.conftest import ENDINGS, LONG, OpenScene
 from tests.chaos.kit.faults import Mounts, without_override
 from tests.chaos.kit.scene import Scene, Witness
 from tests.chaos.kit.truth import on_disk
@@ -96,6 +96,7 @@ def test_a_root_renamed_and_back_is_told_by_its_difference(witness: Witness) -> 
     restored(witness)
 
 
+@LONG
 def test_another_directory_in_its_place_is_compared_with_it(witness: Witness) -> None:
     """What the old one held and the new one does not is gone."""
     witness.root.rename(witness.root.with_name("elsewhere"))
@@ -152,6 +153,7 @@ class TestMounted:
         mounts.loop(image, watched.root)
         restored(watched)
 
+    @LONG
     def test_an_unmounted_parent_of_the_root_is_the_same(
         self, mounts: Mounts, scene: Scene, image: Path
     ) -> None:
@@ -168,6 +170,7 @@ class TestMounted:
         change(witness.root)
         restored(witness)
 
+    @LONG
     def test_an_unmounted_directory_in_the_tree_is_not_deleted(
         self, mounts: Mounts, scene: Scene, image: Path
     ) -> None:
@@ -208,6 +211,7 @@ class TestMounted:
             *(str(watched.root / f"d3/f{number}") for number in range(3, FILES, 4)),
         }
 
+    @LONG
     def test_an_emptied_disk_is_empty(self, watched: Witness) -> None:
         """The other side: files deleted from a disk that stays mounted are deleted."""
         for directory in watched.root.iterdir():
@@ -258,6 +262,7 @@ class TestUnreadable:
             directory.chmod(0o755)
         witness.settle()
 
+    @LONG
     def test_a_root_made_unreadable_is_not_emptied(self, witness: Witness) -> None:
         """Nor does a restart meanwhile make it so: it is waited for."""
         witness.scene.service.kill()
@@ -271,6 +276,7 @@ class TestUnreadable:
         witness.settle()
 
 
+@LONG
 @pytest.mark.parametrize("times", [2])
 def test_a_root_that_comes_and_goes_is_told_each_time(witness: Witness, times: int) -> None:
     """Lost and restored alternate, as often as it happens."""
