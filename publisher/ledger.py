@@ -142,6 +142,18 @@ class Ledger:
         """All directories."""
         return self._tables.directories(self._monitor_id)
 
+    def signatures(self, directory: int) -> dict[str, Signature]:
+        """With which content each file of a directory was reported."""
+        found = {file.name: file.signature for portion in self.files(directory) for file in portion}
+        for _, key, name, signature in self._files:
+            if key != directory:
+                continue
+            if signature is None:
+                found.pop(name, None)
+            else:
+                found[name] = signature
+        return found
+
     def signature(self, directory: int, name: str) -> Signature | None:
         """With which content a file was reported, None if it was not."""
         for _, key, waiting, signature in reversed(self._files):

@@ -37,6 +37,7 @@ class _Pending:
     signature: Signature | None = None
     polled: bool = False
     round: int = 0
+    missed: bool = False
 
 
 @dataclass(slots=True)
@@ -110,11 +111,18 @@ class Settler:
     def arrived(self, path: str, verdict: Verdict, now: float, *, closed: bool = False) -> Sighting | None:
         """A file was renamed to `path`, or closed there: a look at it if it is done, else it is awaited from now on."""
         sighting = self._look(path)
+        if sighting.openness is Openness.GONE:
+            self.lost_sight(path, verdict, now)
+            return None
         if sighting.openness is not Openness.OPEN:
             self._pending.pop(path, None)
             return sighting
         self._wait(path, _Pending(verdict, False, closed, RECHECK_FIRST_SECONDS, 0.0), now)
         return None
+
+    def lost_sight(self, path: str, verdict: Verdict, now: float) -> None:
+        """A file is done and is not there any more: the record that tells where it, or its directory, went decides."""
+        self._wait(path, _Pending(verdict, False, True, RECHECK_LAST_SECONDS, 0.0), now)
 
     def found(self, path: str, now: float) -> Sighting | None:
         """A listing showed a new file: a look at it if it is done, else None and it is awaited (or gone)."""
@@ -178,6 +186,13 @@ class Settler:
             del self._pending[path]
         self._round += 1
 
+    def told(self, path: str) -> None:
+        """The content that a reported file has now was told in another way."""
+        self._written.pop(path, None)
+        pending = self._pending.get(path)
+        if pending is not None and pending.closed and pending.verdict == "Modify":
+            del self._pending[path]
+
     def closed(self, path: str, now: float) -> Settled | None:
         """A writer closed an awaited file: what to report, None while another still has it open."""
         verdict = self._pending[path].verdict
@@ -219,16 +234,18 @@ class Settler:
         return ("Modify",) if pending.verdict == "Modify" else ()
 
     def forget_below(self, prefix: str) -> list[str]:
-        """A directory is gone; returns the awaited files in it for which a Delete is owed."""
+        """A directory is gone; returns the awaited files in it of which nobody knows yet that they were there."""
         gone = [path for path in self._pending if path.startswith(prefix)]
         for path in [path for path in self._written if path.startswith(prefix)]:
             del self._written[path]
-        return [path for path in gone if self.forget(path)]
+        return [path for path in gone if "Create" in self.forget(path)]
 
     def moved_below(self, old_prefix: str, new_prefix: str, now: float) -> None:
         """A directory was renamed: the same unfinished files have other paths."""
         for path in [path for path in self._pending if path.startswith(old_prefix)]:
-            self._wait(new_prefix + path[len(old_prefix) :], self._pending.pop(path), now)
+            pending = self._pending.pop(path)
+            pending.delay, pending.missed = RECHECK_FIRST_SECONDS, False
+            self._wait(new_prefix + path[len(old_prefix) :], pending, now)
         for path in [path for path in self._written if path.startswith(old_prefix)]:
             new = new_prefix + path[len(old_prefix) :]
             self._written[new] = self._written.pop(path)
@@ -280,12 +297,13 @@ class Settler:
         pending = self._pending[path]
         sighting = self._look(path)
         quiet = sighting.signature is not None and sighting.signature == pending.signature
-        if sighting.openness is Openness.GONE:
-            done = pending.closed  # it was done, and has gone since: the record of that is still to come
-            if not done:
-                del self._pending[path]
-                self._gone.append(path)
-                return
+        if sighting.openness is Openness.GONE and pending.missed:
+            del self._pending[path]
+            self._gone.append(path)
+            return
+        pending.missed = sighting.openness is Openness.GONE  # the record of that is still to come
+        if pending.missed:
+            done = False
         elif sighting.openness is Openness.UNKNOWN:
             done = pending.closed or (pending.scanned and quiet)
         else:
@@ -301,10 +319,11 @@ class Settler:
 
     def _report_growth(self, path: str, now: float) -> Iterator[Settled]:
         written = self._written[path]
-        if written.dirty:
-            yield Settled(path, "Modify", False, glance(path))
+        sighting = self._look(path)
+        if written.dirty and sighting.signature is not None:
+            yield Settled(path, "Modify", False, sighting.signature)
             written.dirty = False
-        elif self._look(path).openness not in {Openness.OPEN, Openness.UNKNOWN}:
+        elif sighting.openness not in {Openness.OPEN, Openness.UNKNOWN}:
             del self._written[path]  # written by name (truncate(2)): no close will come
             return
         written.due = now + self._interval

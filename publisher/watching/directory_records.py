@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from publisher.sighting import glance
 from publisher.watching.inotify import IN
 from publisher.watching.tree import UNWATCHED
 from schemas.events import EventInfo
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from publisher.filters import Filter
     from publisher.ledger import Ledger
     from publisher.settling import Settler
+    from publisher.sighting import Signature
+    from publisher.watching.file_reports import FileReports
     from publisher.watching.inotify import Batch
     from publisher.watching.reports import Reports
     from publisher.watching.tree import Directory, Tree
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from publisher.watching.visits import Visits
 
 EventName = Literal["Create", "Delete"]
+Origin = Literal["scan"] | None
 
 _CREATE, _DELETE, _MOVED_FROM, _MOVED_TO = IN.IN_CREATE, IN.IN_DELETE, IN.IN_MOVED_FROM, IN.IN_MOVED_TO
 
@@ -36,6 +40,7 @@ class DirectoryRecords:
         settler: Settler,
         filter_: Filter,
         reports: Reports,
+        files: FileReports,
         ledger: Ledger,
         mode: PathMode,
         turn: Turn,
@@ -49,6 +54,7 @@ class DirectoryRecords:
         self._settler = settler
         self._filter = filter_
         self._reports = reports
+        self._files = files
         self._mode = mode
         self._paired: set[int] = set()
         self._turn = turn
@@ -77,7 +83,7 @@ class DirectoryRecords:
         """Reports a new directory, after what belongs beside it; in Follow it is watched and listed next."""
         child = parent.add(name, self._ledger.new_key())
         child.entered = self._mode is PathMode.FOLLOW
-        origin: Literal["scan"] | None = "scan" if scanned else None
+        origin: Origin = "scan" if scanned else None
         self._reports.send([*before, EventInfo(child.path, name, "Create", is_dir=True, origin=origin)])
         self._ledger.put_directory(child.row)
         if child.entered:
@@ -108,61 +114,70 @@ class DirectoryRecords:
         if self._mode is PathMode.FOLLOW and not self._filter.by_path:
             self._moved_whole(moved, to, target[1])
         else:
-            keys = [directory.key for directory in moved.walk()]
-            *below, itself = self._remove(moved)
-            self._reports.send_each(below)
-            self.adopt(to, target[1], [itself], scanned=False)
-            self._drop(keys)
+            self._tell_below(moved, origin=None)
+            deleted = _itself(moved, "Delete")
+            self._tree.remove(moved)
+            self.adopt(to, target[1], [deleted], scanned=False)
+            self._ledger.drop_directory(moved.key)
 
     def take_away(self, gone: Directory, *, scanned: bool = False) -> None:
         """Forgets a directory with all below it and reports that, deepest first."""
-        keys = [directory.key for directory in gone.walk()]
-        events = self._remove(gone)
-        if scanned:
-            for event in events:
-                event.origin = "scan"
-        self._reports.send_each(events)
-        self._drop(keys)
-
-    def _drop(self, keys: list[int]) -> None:
-        for key in keys:
-            self._ledger.drop_directory(key)
-
-    def _remove(self, gone: Directory) -> list[EventInfo]:
-        """Takes a directory out of the tree; the Deletes of all that was known in it, deepest first."""
-        awaited = self._settler.forget_below(gone.prefix)
-        events = [EventInfo(path, path.rpartition("/")[2], "Delete") for path in awaited]
-        for directory in reversed(list(gone.walk())):
-            self._visits.load(directory)
-            events += [*_files(directory, "Delete"), _itself(directory, "Delete")]
+        origin: Origin = "scan" if scanned else None
+        self._tell_below(gone, origin)
+        self._tell_gone(gone, origin)
         self._tree.remove(gone)
-        return events
+
+    def _tell_below(self, gone: Directory, origin: Origin) -> None:
+        """The Deletes of all that is known below a directory, deepest first, awaited files before all."""
+        for path in self._settler.forget_below(gone.prefix):
+            name = path.rpartition("/")[2]
+            self._reports.send(
+                [
+                    EventInfo(path, name, "Create", origin=origin),
+                    EventInfo(path, name, "Delete", origin=origin),
+                ]
+            )
+        for directory in reversed(list(gone.walk())):
+            self._tell_files_gone(directory, origin)
+            if directory is not gone:
+                self._tell_gone(directory, origin)
+
+    def _tell_files_gone(self, directory: Directory, origin: Origin) -> None:
+        self._visits.load(directory)
+        for name in sorted(directory.files):
+            self._reports.send([EventInfo(directory.prefix + name, name, "Delete", origin=origin)])
+            self._ledger.drop_file(directory.key, name)
+
+    def _tell_gone(self, directory: Directory, origin: Origin) -> None:
+        self._reports.send([_itself(directory, "Delete", origin)])
+        self._ledger.drop_directory(directory.key)
 
     def _moved_whole(self, moved: Directory, to: Directory, new_name: str) -> None:
         """It keeps its watches: Deletes under the old path, deepest first, then Creates, parents first."""
         below = list(moved.walk())
+        reported: dict[int, dict[str, Signature]] = {}
+        if glance(f"{to.prefix}{new_name}") is None:  # it has gone further since, out of sight for now
+            reported = {directory.key: self._ledger.signatures(directory.key) for directory in below}
         for directory in reversed(below):
-            self._visits.load(directory)
-            self._reports.send_each(_files(directory, "Delete"))
+            self._tell_files_gone(directory, None)
             if directory is not moved:
-                self._reports.send([_itself(directory, "Delete")])
-        deleted, old_prefix = _itself(moved, "Delete"), moved.prefix
+                self._tell_gone(directory, None)
+        deleted, old_prefix, old_key = _itself(moved, "Delete"), moved.prefix, moved.key
         moved.move(to, new_name)
         self._settler.moved_below(old_prefix, moved.prefix, self._turn.now)
         self._reports.send([deleted, _itself(moved, "Create")])
+        self._ledger.drop_directory(old_key)
         for directory in below:
+            known = reported.get(directory.key, {})
+            directory.key = self._ledger.new_key()
             if directory is not moved:
                 self._reports.send([_itself(directory, "Create")])
-            self._reports.send_each(_files(directory, "Create"))
-        self._ledger.put_directory(moved.row)
-        for directory in below:
+            self._ledger.put_directory(directory.row)
+            for name in sorted(directory.files):
+                self._files.report_moved(directory, name, known.get(name))
             if directory.entered and (directory.overdue or directory.wd == UNWATCHED):
                 self._later(directory)
 
 
-def _itself(directory: Directory, event_type: EventName) -> EventInfo:
-    return EventInfo(directory.path, directory.name, event_type, is_dir=True)
-
-
-def _files(directory: Directory, event_type: EventName) -> list[EventInfo]:
-    return [EventInfo(directory.prefix + name, name, event_type) for name in sorted(directory.files)]
+def _itself(directory: Directory, event_type: EventName, origin: Origin = None) -> EventInfo:
+    return EventInfo(directory.path, directory.name, event_type, is_dir=True, origin=origin)

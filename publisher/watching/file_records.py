@@ -71,21 +71,26 @@ class FileRecords:
 
     def _closed(self, directory: Directory, name: str) -> None:
         path = directory.prefix + name
-        if name in directory.files:
-            if self._settler.closed_after_writing(path):
-                signature = glance(path)
-                if signature is None or signature != self._files.fresh.signature(path):
-                    self._files.report(directory, name, "Modify", signature)
-        elif self._settler.holds(path):
+        if self._settler.holds(path):
             settled = self._settler.closed(path, self._turn.now)
             if settled is not None:
                 self._files.report(directory, name, settled.verdict, settled.signature)
+        elif name in directory.files:
+            if self._settler.closed_after_writing(path):
+                self._written(directory, name, path)
         else:
             sighting = self._settler.found(path, self._turn.now)
             if sighting is not None:
                 self._files.report(directory, name, "Create", sighting.signature)
             elif not self._settler.holds(path):
                 directory.overdue = True
+
+    def _written(self, directory: Directory, name: str, path: str) -> None:
+        signature = glance(path)
+        if signature is None:
+            self._settler.lost_sight(path, "Modify", self._turn.now)
+        elif signature != self._files.fresh.signature(path):
+            self._files.report(directory, name, "Modify", signature)
 
     def _modified(self, directory: Directory, name: str) -> None:
         path = directory.prefix + name
@@ -111,7 +116,6 @@ class FileRecords:
         path = directory.prefix + name
         owed = self._settler.forget(path)
         verdict: Verdict = "Modify" if name in directory.files or "Modify" in owed else "Create"
-        directory.files.pop(name, None)
         sighting = self._settler.arrived(path, verdict, self._turn.now)
         if sighting is None:
             self._files.send_deletions(before)

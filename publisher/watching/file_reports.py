@@ -52,6 +52,18 @@ class FileReports:
             self.fresh.remember(directory.prefix + name, signature)
         self.report(directory, name, verdict, signature, scanned=True)
 
+    def report_moved(self, directory: Directory, name: str, before: Signature | None) -> None:
+        """A known file is in another place: what was to be told of its content is told with that.
+
+        Where it cannot be seen, being in yet another place, it is known as it was `before`.
+        """
+        path = directory.prefix + name
+        signature = glance(path)
+        self.report(directory, name, "Create", signature or before)
+        if signature is not None:
+            self.fresh.remember(path, signature)
+            self._settler.told(path)
+
     def know(self, directory: Directory, name: str, signature: Signature | None) -> None:
         """The subscriber knows of this file from now on."""
         signature = signature or UNSEEN

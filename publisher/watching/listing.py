@@ -78,9 +78,15 @@ class Lister:
         """Has a directory watched, if it is not, and compared."""
         self._todo.append(directory)
 
-    def compare_all(self) -> None:
-        """Has every directory compared that is watched, or should be, after what waits already."""
+    def compare_all(self, *, doubtful: bool = False) -> None:
+        """Has every directory compared that is watched, or should be; what else waits comes after.
+
+        With `doubtful` the records of a directory count for nothing until it is: one that told of its rename, or
+        of one further up, may be lost, and it is not known where the directory stands.
+        """
         entered = [directory for directory in self._tree.root.walk() if directory.entered]
+        for directory in entered:
+            directory.doubtful = doubtful or directory.doubtful
         self._todo = deque(dict.fromkeys([*entered, *self._todo]))
 
     def drop(self) -> None:

@@ -34,6 +34,7 @@ class Directory:
         limited: Whether the kernel has no watch for it: it is listed repeatedly instead.
         device: st_dev when it was last listed, 0 before.
         mounted: Whether another file system was mounted at it then.
+        doubtful: Whether records of it were lost, and it was not compared since.
         overdue: Whether something in it could not be looked at because it, or something above it, stands elsewhere
             by now: the record of that is on its way, and then it is compared.
     """
@@ -41,6 +42,7 @@ class Directory:
     __slots__ = (
         "device",
         "directories",
+        "doubtful",
         "entered",
         "files",
         "key",
@@ -65,6 +67,7 @@ class Directory:
         self.limited = False
         self.mounted = False
         self.overdue = False
+        self.doubtful = False
         self.device = 0
         self.files: dict[str, int] = {}
         self.directories: dict[str, Directory] = {}
@@ -177,6 +180,8 @@ class Tree:
         assert self.watches is not None  # noqa: S101 - whoever calls has seen to it; for the type checker
         mask = self._mask | (self._root_mask if directory is self.root else 0)
         wd = self.watches.add(directory_fd, mask)
+        if directory.wd != wd and self.by_wd.get(directory.wd) is directory:
+            self.unwatch(directory)  # another directory stands in its place
         before = self.by_wd.get(wd)
         if before is not None and before is not directory:
             before.wd = UNWATCHED

