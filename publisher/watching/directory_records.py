@@ -108,10 +108,15 @@ class DirectoryRecords:
             return
         self._paired.add(cookie)
         replaced = to.directories.get(target[1])
-        if replaced is not None:  # rename(2) replaces only an empty directory
-            self._tree.remove(replaced)
-            self._ledger.drop_directory(replaced.key)
-        if self._mode is PathMode.FOLLOW and not self._filter.by_path:
+        if (
+            replaced is not None
+        ):  # a listing was faster, or it took the place of an empty one: known, and told
+            self.take_away(moved)
+            if replaced.entered:
+                self._later(replaced)
+            return
+        if self._mode is PathMode.FOLLOW and not self._filter.by_path and moved.visited:
+            self._take_unvisited_away(moved)
             self._moved_whole(moved, to, target[1])
         else:
             self._tell_below(moved, origin=None)
@@ -119,6 +124,13 @@ class DirectoryRecords:
             self._tree.remove(moved)
             self.adopt(to, target[1], [deleted], scanned=False)
             self._ledger.drop_directory(moved.key)
+
+    def _take_unvisited_away(self, moved: Directory) -> None:
+        """What was not listed in this run may not be there any more: it is found where it is now, or not."""
+        for below in list(moved.walk()):
+            if below.parent is not None and not below.visited and below.attached:
+                below.parent.overdue = True
+                self.take_away(below)
 
     def take_away(self, gone: Directory, *, scanned: bool = False) -> None:
         """Forgets a directory with all below it and reports that, deepest first."""

@@ -86,6 +86,11 @@ class Directory:
         )
 
     @property
+    def visited(self) -> bool:
+        """Whether it was listed in this run, so that what is known of it was there then."""
+        return self.wd != UNWATCHED or self.limited
+
+    @property
     def attached(self) -> bool:
         """Whether it is still part of its tree."""
         directory = self

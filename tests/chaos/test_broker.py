@@ -36,7 +36,8 @@ def far(open_scene: OpenScene, proxy: NetworkProxy) -> Scene:
 def begin(scene: Scene, seed: int, **params: object) -> tuple[Witness, Load]:
     """Small blocks, so that many are on their way when it happens."""
     witness = scene.watch(**{"blockSize": 3, **params})
-    load = Load(scene.root, seed)
+    # While it goes on, a file that stays open is reported as it grows, and once more at its close.
+    load = Load(scene.root, seed, counts_closes=True)
     load.run(50)
     return witness, load
 

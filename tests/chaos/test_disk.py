@@ -234,7 +234,8 @@ def test_a_damaged_store_is_set_aside_and_everything_found_again(
 ) -> None:
     """The monitors are there, the damage is said, the file is kept, and at worst everything is reported again."""
     witness = scene.watch()
-    load = Load(scene.root, seed)
+    # While it goes on, a file that stays open is reported as it grows, and once more at its close.
+    load = Load(scene.root, seed, counts_closes=True)
     load.run(300)
     witness.settle(load=load)
     stopped = witness.client.create(scene.root, pMode="Flat", blacklist=[".tmp"])
@@ -268,7 +269,8 @@ def test_a_store_damaged_while_blocks_wait_in_it_loses_none_that_can_be_read(
     """Recorded, the broker away, killed, damaged: what was not told yet is told, one way or the other."""
     scene = open_scene(proxy=proxy)
     witness = scene.watch(blockSize=5)
-    load = Load(scene.root, seed)
+    # While it goes on, a file that stays open is reported as it grows, and once more at its close.
+    load = Load(scene.root, seed, counts_closes=True)
     load.run(100)
     witness.settle(load=load)
     proxy.close()

@@ -61,7 +61,8 @@ def runs_for(service: Service, seconds: float) -> bool:
 
 def begin(scene: Scene, seed: int, **params: object) -> tuple[Witness, Load]:
     witness = scene.watch(**params)
-    load = Load(scene.root, seed)
+    # While it goes on, a file that stays open is reported as it grows, and once more at its close.
+    load = Load(scene.root, seed, counts_closes=True)
     load.run(100)
     return witness, load
 
