@@ -45,11 +45,6 @@ ENDINGS = pytest.mark.parametrize(
 """The service ends in good order, and by a kill; the kill alone in a short run."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Knows the mark."""
-    config.addinivalue_line("markers", "long: only in runs of several rounds (FSHERALD_CHAOS_ROUNDS)")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A run of one round leaves out what is long, and shows it on one broker."""
     left_out = [item for item in items if ROUNDS == 1 and _is_long(item)]
