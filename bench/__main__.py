@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("requests", "loss", "ledger", "durability")
+NAMES = ("requests", "loss", "ledger", "polling", "durability")
 
 
 def main(arguments: list[str]) -> int:

@@ -48,14 +48,14 @@ class NoLedger(Ledger):
 class Monitored:
     """A monitor on `base`/root with its store beside that."""
 
-    def __init__(self, base: Path, ledger: type[Ledger]) -> None:
+    def __init__(self, base: Path, ledger: type[Ledger], *, poll_interval_seconds: float = 2.0) -> None:
         self.root = base / "root"
         self.root.mkdir(exist_ok=True)
         self.state = base / "state"
         self.state.mkdir(exist_ok=True)
         self.store = Store(self.state / "store.db")
         self.outbox = Outbox(self.store)
-        self.reader, self.poller = Reader(), Poller(2.0)
+        self.reader, self.poller = Reader(), Poller(poll_interval_seconds)
         self.reader.start()
         self.poller.start()
         known = self.store.monitors()
