@@ -20,7 +20,7 @@ from typing import NamedTuple
 YOUNG_SECONDS = 1.0
 _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
 _STATX_BTIME, _BTIME_OFFSET = 0x800, 0x50
-_libc = ctypes.CDLL(None)
+_statx = getattr(ctypes.CDLL(None), "statx", None)
 _POSITIVE = (1 << 63) - 1  # what SQLite's integers hold; some file systems count further
 
 Signature = tuple[int, int, int, int]
@@ -71,8 +71,7 @@ def look(path: str) -> Sighting:
     try:
         found = os.lstat(path)
     except OSError as exc:
-        gone = exc.errno in {errno.ENOENT, errno.ENOTDIR}
-        return Sighting(Openness.GONE if gone else Openness.UNKNOWN)
+        return _unseen(exc)
     signature = signature_of(found)
     if not stat.S_ISREG(found.st_mode):
         return Sighting(Openness.SPECIAL, signature, found.st_nlink)
@@ -97,9 +96,11 @@ def is_another_file(path: str, before: Signature) -> bool:
 
 
 def birth_ns(path: str) -> int | None:
-    """When a file was made, in nanoseconds since the epoch, None where the file system does not keep that."""
+    """When a file was made, in nanoseconds since the epoch, None where file system or C library do not tell."""
+    if _statx is None:
+        return None
     buffer = ctypes.create_string_buffer(256)  # struct statx
-    done = _libc.statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer)
+    done = _statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer)
     if done != 0 or not struct.unpack_from("=I", buffer)[0] & _STATX_BTIME:
         return None
     seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_OFFSET)
@@ -111,10 +112,14 @@ def look_from_afar(path: str) -> Sighting:
     try:
         found = os.lstat(path)
     except OSError as exc:
-        gone = exc.errno in {errno.ENOENT, errno.ENOTDIR}
-        return Sighting(Openness.GONE if gone else Openness.UNKNOWN)
+        return _unseen(exc)
     openness = Openness.UNKNOWN if stat.S_ISREG(found.st_mode) else Openness.SPECIAL
     return Sighting(openness, signature_of(found), found.st_nlink)
+
+
+def _unseen(exc: OSError) -> Sighting:
+    gone = exc.errno in {errno.ENOENT, errno.ENOTDIR}
+    return Sighting(Openness.GONE if gone else Openness.UNKNOWN)
 
 
 def _writers(path: str) -> Openness:
