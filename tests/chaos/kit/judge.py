@@ -72,7 +72,10 @@ class Judge:
     # What a fault excuses.
 
     def excuse_repetition(self) -> None:
-        """The service has lost what it knew: it may report, once, what it has reported before."""
+        """The service has lost what it knew: it may report, once, what it has reported before.
+
+        What it does not report again after a System `gap` may be gone: it cannot know that it was ever there.
+        """
         self._may_repeat = set(self._live)
 
     def excuse_one_skip(self) -> None:
@@ -156,7 +159,8 @@ class Judge:
             self._find("unexplained", path, f"Delete in block {sequence} of what was not reported")
         self._may_repeat.discard(path)
         if is_dir:
-            below = next((known for known in self._live if known.startswith(f"{path}/")), None)
+            known_below = (known for known in self._live if known.startswith(f"{path}/"))
+            below = next((known for known in known_below if known not in self._may_repeat), None)
             if below is not None:
                 self._find("orphan", path, f"deleted in block {sequence} before {below!r}")
 
@@ -194,7 +198,8 @@ class Judge:
                 owed.append(Finding("kind", path, f"is {'a' if entry.is_dir else 'no'} directory"))
             elif live.reported < int(entry.since):
                 owed.append(Finding("stale", path, f"reported {live.reported} changed {entry.since:.3f}"))
-        owed += [Finding("ghost", path) for path in self._live if path not in truth]
+        forgotten = self._may_repeat if self.told("gap") else set()
+        owed += [Finding("ghost", path) for path in self._live if path not in truth and path not in forgotten]
         return owed
 
     def verdict(self, truth: Truth, changes: Mapping[str, int] | None = None) -> list[Finding]:

@@ -236,6 +236,17 @@ class TestExcuses:
             judge.take(message)
         assert {one.kind for one in judge.verdict(TRUTH)} == {"twice"}
 
+    def test_what_is_gone_is_excused_where_a_gap_was_told_and_only_there(self) -> None:
+        """It cannot know that it was there; but it must say so, and what it reports again must be deleted again."""
+        judge = judge_of(STORY)
+        judge.excuse_repetition()
+        truth = {path: entry for path, entry in TRUTH.items() if path != "/r/a"}
+        assert {one.kind for one in judge.owed(truth)} == {"ghost"}
+        judge.take(block(5, event("System", "Gap", detail={"code": "gap"})))
+        assert judge.owed(truth) == []
+        judge.take(block(6, event("Create", "/r/a")))
+        assert {one.kind for one in judge.owed(truth)} == {"ghost"}
+
     def test_a_skip_is_excused_once(self) -> None:
         """Forward, and never back to a number that was used."""
         judge = judge_of(STORY)
