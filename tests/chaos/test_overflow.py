@@ -93,7 +93,8 @@ def test_an_overflow_in_a_changing_tree_loses_nothing(open_scene: OpenScene, mem
     scene = open_scene(root)
     (root / "burst").mkdir()
     witness = scene.watch()
-    load = Load(root, seed)
+    # While it goes on, a file that stays open is reported as it grows, and once more at its close.
+    load = Load(root, seed, counts_closes=True)
     load.run(400)
     scene.service.pause()
     load.run(200)
