@@ -58,11 +58,11 @@ def open_store(
     def opened() -> Store:
         return Store(path, durability=durability, reserve=reserve, sidecar=sidecar, on_damaged=on_damaged)
 
-    damage: str | None = None
     _finish_replacing(path)
     try:
         _look(path, sidecar)
-    except DamagedStoreError as exc:
+        return _with_room(opened, reserve)
+    except DamagedStoreError as exc:  # that a look shows, or only the opening
         damage = _with_room(partial(_replace, path, str(exc), sidecar), reserve)
     store = _with_room(opened, reserve)
     store.damage = damage

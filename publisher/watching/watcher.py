@@ -129,7 +129,10 @@ class Watcher:
 
     def restore(self) -> None:
         """Knows what the ledger does, and has all of it watched and compared by `step`; raises StoreError."""
-        self.tree.restore(self._ledger.directories())
+        rows = self._ledger.directories()
+        self.tree.restore(rows)
+        if not rows:
+            self._ledger.put_directory(self.tree.root.row)
         self._count_share()
         if not self.is_share:
             self._lister.compare_all()

@@ -138,7 +138,7 @@ class Judge:
         is_dir = bool(event.get("isDir"))
         live = self._live.get(path)
         self._told.add(path)
-        if live is not None and live.is_dir != is_dir:
+        if live is not None and live.is_dir != is_dir and path not in self._may_repeat:
             self._find("kind", path, f"{kind} in block {sequence} with isDir {is_dir}, known otherwise")
         if kind == "Delete":
             self._deleted(path, is_dir=is_dir, sequence=sequence)

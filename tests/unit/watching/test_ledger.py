@@ -438,6 +438,8 @@ def test_a_damaged_store_is_said_once_and_everything_is_reported_anew(site: Site
     assert events[0][1].startswith("Gap: the store was damaged")
     assert {what for what, _ in events[1:]} == {"Create"}
     assert monitor.counters.gaps == 1
+    monitor = site.restart(monitor)
+    assert site.after(monitor)[len(events) :] == []
 
 
 def test_a_damaged_store_whose_ledger_was_saved_owes_the_difference_alone(site: Site) -> None:
