@@ -109,11 +109,11 @@ class Settler:
         return None
 
     def arrived(self, path: str, verdict: Verdict, now: float, *, closed: bool = False) -> Sighting | None:
-        """A file was renamed to `path`, or closed there: a look at it if it is done, else it is awaited from now on."""
+        """A file was renamed to `path`, or closed there: a look at it if it is done, else it is awaited from now on.
+
+        One that is not there is done; `lost_sight` is next where the record that tells why is of its directory.
+        """
         sighting = self._look(path)
-        if sighting.openness is Openness.GONE:
-            self.lost_sight(path, verdict, now)
-            return None
         if sighting.openness is not Openness.OPEN:
             self._pending.pop(path, None)
             return sighting
@@ -121,7 +121,7 @@ class Settler:
         return None
 
     def lost_sight(self, path: str, verdict: Verdict, now: float) -> None:
-        """A file is done and is not there any more: the record that tells where it, or its directory, went decides."""
+        """A file is done and cannot be seen, its directory being elsewhere: the record of that decides."""
         self._wait(path, _Pending(verdict, False, True, RECHECK_LAST_SECONDS, 0.0), now)
 
     def found(self, path: str, now: float) -> Sighting | None:

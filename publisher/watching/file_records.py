@@ -11,6 +11,7 @@ from schemas.events import EventInfo
 if TYPE_CHECKING:
     from publisher.filters import Filter
     from publisher.settling import Settler, Verdict
+    from publisher.sighting import Signature
     from publisher.watching.file_reports import FileReports
     from publisher.watching.inotify import Batch
     from publisher.watching.reports import Reports
@@ -73,7 +74,9 @@ class FileRecords:
         path = directory.prefix + name
         if self._settler.holds(path):
             settled = self._settler.closed(path, self._turn.now)
-            if settled is not None:
+            if settled is not None and not self._is_decided_later(
+                directory, path, settled.verdict, settled.signature
+            ):
                 self._files.report(directory, name, settled.verdict, settled.signature)
         elif name in directory.files:
             if self._settler.closed_after_writing(path):
@@ -87,10 +90,22 @@ class FileRecords:
 
     def _written(self, directory: Directory, name: str, path: str) -> None:
         signature = glance(path)
-        if signature is None:
-            self._settler.lost_sight(path, "Modify", self._turn.now)
-        elif signature != self._files.fresh.signature(path):
+        if self._is_decided_later(directory, path, "Modify", signature):
+            return
+        if signature is None or signature != self._files.fresh.signature(path):
             self._files.report(directory, name, "Modify", signature)
+
+    def _is_decided_later(
+        self, directory: Directory, path: str, verdict: Verdict, signature: Signature | None
+    ) -> bool:
+        """Whether a file is out of sight because its directory is elsewhere: the record of that decides where it is.
+
+        One that is gone from where it was is told of in its turn; the record of its own end comes after.
+        """
+        if signature is not None or not directory.is_elsewhere:
+            return False
+        self._settler.lost_sight(path, verdict, self._turn.now)
+        return True
 
     def _modified(self, directory: Directory, name: str) -> None:
         path = directory.prefix + name
@@ -117,7 +132,7 @@ class FileRecords:
         owed = self._settler.forget(path)
         verdict: Verdict = "Modify" if name in directory.files or "Modify" in owed else "Create"
         sighting = self._settler.arrived(path, verdict, self._turn.now)
-        if sighting is None:
+        if sighting is None or self._is_decided_later(directory, path, verdict, sighting.signature):
             self._files.send_deletions(before)
         else:
             self._files.send_deletions([*before, EventInfo(path, name, verdict)])

@@ -52,7 +52,8 @@ class Learner:
         fd = self._visits.open(directory)
         try:
             self._visits.watch(directory, fd)
-            directory.device = os.fstat(fd).st_dev
+            found = os.fstat(fd)
+            directory.device, directory.inode = found.st_dev, found.st_ino
             directory.mounted = directory.parent is not None and directory.parent.device != directory.device
             self._learn_entries(directory, fd)
         finally:

@@ -9,8 +9,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from publisher.sighting import signature_of
-from publisher.watching.tree import UNWATCHED, fingerprint
-from publisher.watching.visits import GONE, TWICE
+from publisher.watching.tree import GONE, UNWATCHED, fingerprint
+from publisher.watching.visits import TWICE
 from schemas.errors import OmeroFSError
 
 if TYPE_CHECKING:

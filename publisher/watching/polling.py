@@ -17,8 +17,7 @@ from publisher.beneath import open_directory_beneath
 from publisher.sighting import look, look_from_afar, signature_of
 from publisher.watching.inotify import limit_message
 from publisher.watching.mounts import MountTable
-from publisher.watching.tree import fingerprint
-from publisher.watching.visits import GONE
+from publisher.watching.tree import GONE, fingerprint
 from schemas.errors import NotFoundError, OmeroFSError
 
 if TYPE_CHECKING:

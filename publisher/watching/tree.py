@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from publisher.ledger_tables import DirectoryRow
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from publisher.sighting import Signature
 
 UNWATCHED = -1
+GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 def fingerprint(signature: Signature) -> int:
@@ -33,6 +36,7 @@ class Directory:
         loaded: Whether `files` is filled from what an earlier run left in the ledger.
         limited: Whether the kernel has no watch for it: it is listed repeatedly instead.
         device: st_dev when it was last listed, 0 before.
+        inode: Its inode then.
         mounted: Whether another file system was mounted at it then.
         doubtful: Whether records of it were lost, and it was not compared since.
         overdue: Whether something in it could not be looked at because it, or something above it, stands elsewhere
@@ -45,6 +49,7 @@ class Directory:
         "doubtful",
         "entered",
         "files",
+        "inode",
         "key",
         "limited",
         "loaded",
@@ -69,6 +74,7 @@ class Directory:
         self.overdue = False
         self.doubtful = False
         self.device = 0
+        self.inode = 0
         self.files: dict[str, int] = {}
         self.directories: dict[str, Directory] = {}
 
@@ -89,6 +95,15 @@ class Directory:
     def visited(self) -> bool:
         """Whether it was listed in this run, so that what is known of it was there then."""
         return self.wd != UNWATCHED or self.limited
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another directory, or none, stands at its path by now: the record of that is on its way."""
+        try:
+            found = os.lstat(self.path)
+        except OSError as exc:
+            return exc.errno in GONE
+        return (found.st_dev, found.st_ino) != (self.device, self.inode)
 
     @property
     def attached(self) -> bool:

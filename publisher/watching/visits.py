@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from publisher.beneath import open_directory_beneath
 from publisher.watching.inotify import LIMITS, limit_message
-from publisher.watching.tree import fingerprint
+from publisher.watching.tree import GONE, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from publisher.roots import Roots
     from publisher.watching.tree import Directory, Tree
 
-GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 NO_DESCRIPTOR = limit_message(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
 TWICE = "it stands in another place of the tree too, and the kernel has one watch for both"
 
@@ -101,7 +100,8 @@ class Visits:
 
     def is_what_was_mounted(self, directory: Directory, fd: int) -> bool:
         """Takes note of where file systems are mounted; false where one was that is not any more."""
-        device = os.fstat(fd).st_dev
+        found = os.fstat(fd)
+        device = found.st_dev
         parent = directory.parent
         mounted = parent is not None and parent.device not in {0, device}
         if self._tree.coverage.missing and self._is_below_unmounted(parent):
@@ -109,7 +109,7 @@ class Visits:
         if directory.mounted and not mounted:
             self._tree.miss(directory, "the file system that was mounted there is not mounted any more")
             return False
-        directory.device = device
+        directory.device, directory.inode = device, found.st_ino
         if mounted and not directory.mounted:
             directory.mounted = True
             self._ledger.put_directory(directory.row)

@@ -276,8 +276,12 @@ def test_a_broker_upgraded_meanwhile_is_the_same_to_us(
     with old.virtual_host("before") as before, TcpProxy(old.host, old.port) as proxy:
         new.create_vhost(before.name)
         try:
+            for broker in (old, new):
+                broker.create_user(before.name, "pw")
+                broker.set_permissions(before.name, user=before.name)
             proxy.open()
-            relay = start_relay(through(proxy, before))
+            url = old.url(before.name, username=before.name, password="pw")
+            relay = start_relay(url.replace(f"@{old.host}:{old.port}/", f"@127.0.0.1:{proxy.port}/"))
             relay.declare_monitor(A, "inbox").result(SECONDS)
             outbox.put(A, 50)
             assert relay.drained(A, SECONDS)
@@ -299,6 +303,8 @@ def test_a_broker_upgraded_meanwhile_is_the_same_to_us(
             assert relay.join(SECONDS)
         finally:
             new.delete_vhost(before.name)
+            for broker in (old, new):
+                broker.delete_user(before.name)
 
 
 def test_a_disk_alarm_is_waited_for(vhost: VirtualHost, outbox: MemoryOutbox, start_relay: StartRelay):

@@ -53,19 +53,21 @@ def test_a_closed_file_is_done_at_once(settler: Settler) -> None:
     assert settler.due_at() is None
 
 
-def test_a_close_is_trusted_where_nothing_else_can_be_told(settler: Settler, disk: Disk) -> None:
-    """Where the system does not tell, the close itself counts."""
-    disk.shows(Openness.UNKNOWN)
+@pytest.mark.parametrize("openness", [Openness.UNKNOWN, Openness.GONE])
+def test_a_close_is_trusted_where_nothing_else_can_be_told(
+    settler: Settler, disk: Disk, openness: Openness
+) -> None:
+    """Where the system does not tell, or the file has gone since, the close itself counts."""
+    disk.shows(openness)
     settler.expect("/f", 0.0)
     assert verdict(settler.closed("/f", 0.1)) == "Create"
 
 
-def test_a_closed_file_that_is_not_there_waits_for_the_record_of_that(settler: Settler, disk: Disk) -> None:
+def test_a_closed_file_out_of_sight_waits_for_the_record_of_that(settler: Settler, disk: Disk) -> None:
     """Deleted, it was there; with its directory renamed, it is done where that is now; neither told, nobody asks."""
     disk.shows(Openness.GONE)
     for path in ("/deleted", "/old/f", "/never"):
-        settler.expect(path, 0.0)
-        assert settler.closed(path, 0.1) is None
+        settler.lost_sight(path, "Create", 0.0)
     assert due(settler, 3.0) == []
     assert settler.forget("/deleted") == ("Create",)
     disk.shows(Openness.CLOSED)
