@@ -64,11 +64,16 @@ def problem_of_log(path: Path) -> str | None:
         head = log.read(_LOG_HEADER_BYTES)
         step = _FRAME_HEADER_BYTES + struct.unpack_from(">I", head, 8)[0]
         log.seek(_LOG_HEADER_BYTES + accepted * step)
+        ended = False
         while len(frame := log.read(_FRAME_HEADER_BYTES)) == _FRAME_HEADER_BYTES:
-            # A frame of this log that ends a transaction; what was killed in the middle of one has none.
-            if frame[8:16] == head[16:24] and frame[4:8] != bytes(4):
-                return "its log is damaged"
             log.seek(step - _FRAME_HEADER_BYTES, 1)
+            if frame[8:16] != head[16:24]:
+                continue
+            # A frame of this log after one that ends a transaction. Nothing follows one that was killed while its last
+            # frame was written: the header of a frame is written before its page.
+            if ended:
+                return "its log is damaged"
+            ended = frame[4:8] != bytes(4)
     return None
 
 

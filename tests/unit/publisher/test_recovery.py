@@ -298,6 +298,18 @@ def test_a_transaction_that_was_cut_off_by_the_kill_is_no_damage(left: Left) -> 
         assert store.damage is None
 
 
+@pytest.mark.parametrize("left", ["killed"], indirect=True)
+def test_a_last_frame_that_was_cut_off_by_the_kill_is_no_damage(left: Left) -> None:
+    """Its header says that it ends a transaction, and stands before a page that was not written any more."""
+    log = left.file("-wal").read_bytes()
+    last = bytearray(log[-(24 + 4096) :])
+    assert last[4:8] != bytes(4)
+    last[16:24] = b"checksum"
+    left.file("-wal").write_bytes(log + last)
+    with open_store(left.path) as store:
+        assert store.damage is None
+
+
 # In use.
 
 
