@@ -156,7 +156,11 @@ class Watcher:
             else:
                 self._self_record(directory, mask)
         if batch.drained:
-            self._reports_of_files.fresh.drained()
+            self._drained()
+
+    def _drained(self) -> None:
+        self._reports_of_files.fresh.drained()
+        self._lister.drained()
 
     def overflowed(self, now: float) -> None:
         """The kernel dropped records: every directory is listed again and compared with what is known."""
@@ -176,7 +180,7 @@ class Watcher:
         """
         self._turn.now = now
         if drained:
-            self._reports_of_files.fresh.drained()
+            self._drained()
         self._lister.step(seconds)
         self.tell_limit()
 
@@ -210,9 +214,9 @@ class Watcher:
         Not `whole`: what takes longer is left to the comparison at the next start.
         """
         if self.busy:
-            self.step(now, FINISH_SECONDS, drained=False)
+            self.step(now, FINISH_SECONDS, drained=True)
         while whole and self.busy:
-            self.step(now, FINISH_SECONDS, drained=False)
+            self.step(now, FINISH_SECONDS, drained=True)
         for settled in self._settler.last_look():
             self._settled(settled)
 
