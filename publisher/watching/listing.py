@@ -72,12 +72,7 @@ class Lister:
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do."""
-        return bool(self._todo or self._visits.moved_here) or self._visit is not None
-
-    def drained(self) -> None:
-        """All records are read that were queued before the last step: what they made doubtful is compared."""
-        self._todo.extend(self._visits.moved_here)
-        self._visits.moved_here.clear()
+        return bool(self._todo) or self._visit is not None
 
     def later(self, directory: Directory) -> None:
         """Has a directory watched, if it is not, and compared."""
@@ -97,7 +92,6 @@ class Lister:
     def drop(self) -> None:
         """Nothing is to be listed any more."""
         self._todo.clear()
-        self._visits.moved_here.clear()
         self._end_visit()
 
     def step(self, seconds: float) -> None:
@@ -105,7 +99,7 @@ class Lister:
         end = time.monotonic() + seconds
         try:
             with self._visits.root():
-                while self._todo or self._visit is not None:
+                while self.busy:
                     self._go_on()
                     if time.monotonic() >= end:
                         return

@@ -36,7 +36,6 @@ class Visits:
         self._ledger = ledger
         self._watches = watches
         self._root_fd = -1
-        self.moved_here: list[Directory] = []
 
     @contextmanager
     def root(self) -> Iterator[None]:
@@ -74,10 +73,6 @@ class Visits:
             self._tree.unwatch(directory)
             self._tree.miss(directory, limit_message(exc), limited=True)
             return None
-        if robbed is not None:
-            # Records from before are on their way, under a path that was left: the directory is compared after them.
-            directory.doubtful = True
-            self.moved_here.append(directory)
         if robbed is None or not robbed.attached:
             return None
         if self._is_same(robbed, fd):

@@ -156,11 +156,7 @@ class Watcher:
             else:
                 self._self_record(directory, mask)
         if batch.drained:
-            self._drained()
-
-    def _drained(self) -> None:
-        self._reports_of_files.fresh.drained()
-        self._lister.drained()
+            self._reports_of_files.fresh.drained()
 
     def overflowed(self, now: float) -> None:
         """The kernel dropped records: every directory is listed again and compared with what is known."""
@@ -180,7 +176,7 @@ class Watcher:
         """
         self._turn.now = now
         if drained:
-            self._drained()
+            self._reports_of_files.fresh.drained()
         self._lister.step(seconds)
         self.tell_limit()
 
@@ -214,9 +210,9 @@ class Watcher:
         Not `whole`: what takes longer is left to the comparison at the next start.
         """
         if self.busy:
-            self.step(now, FINISH_SECONDS, drained=True)
+            self.step(now, FINISH_SECONDS, drained=False)
         while whole and self.busy:
-            self.step(now, FINISH_SECONDS, drained=True)
+            self.step(now, FINISH_SECONDS, drained=False)
         for settled in self._settler.last_look():
             self._settled(settled)
 

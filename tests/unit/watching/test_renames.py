@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import random
 import threading
-from pathlib import Path
 
 import pytest
 
-from publisher.monitor import Monitor
 from publisher.watching.listing import Lister
 from publisher.watching.reader import Reader
 from tests.chaos.kit.load import Load
@@ -45,22 +43,16 @@ def test_what_the_disk_has_in_the_end_is_what_was_told(site: Site, seed: int) ->
     load = Load(site.root, seed)
     load.run(1000)
     load.finish()
-    eventually(lambda: known(site, monitor) == truth(site))
-    for directory, _, _ in os.walk(site.root):
-        Path(directory, "afterwards").touch()  # nobody has become deaf
-    eventually(lambda: known(site, monitor) == truth(site))
-
-
-def truth(site: Site) -> set[str]:
-    return {
+    truth = {
         os.path.relpath(os.path.join(directory, name), site.root)
         for directory, directories, files in os.walk(site.root)
         for name in [*directories, *files]
     }
 
+    def told() -> bool:
+        known: set[str] = set()
+        for event, path in site.events(monitor):
+            (known.discard if event == "Delete" else known.add)(path)
+        return known == truth
 
-def known(site: Site, monitor: Monitor) -> set[str]:
-    found: set[str] = set()
-    for event, path in site.events(monitor):
-        (found.discard if event == "Delete" else found.add)(path)
-    return found
+    eventually(told)
