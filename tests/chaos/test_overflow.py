@@ -87,6 +87,7 @@ def test_an_overflow_is_said_and_complete_in_two_seconds(
     assert min(needed) < COMPLETE_SECONDS, f"complete after {needed} s"
 
 
+@LONG
 def test_an_overflow_in_a_changing_tree_loses_nothing(open_scene: OpenScene, memory: Path, seed: int) -> None:
     """Not only new files: what was changed, renamed and removed in the lost records is told, each creation once.
 
