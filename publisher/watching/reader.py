@@ -146,9 +146,13 @@ class Reader(EventEmitter):
         return min(longest, max(0.0, self._agenda[0][0] - time.monotonic()))
 
     def _tick(self) -> None:
+        """Each that is due has one turn: who is busy goes on in the next round, after what was read meanwhile."""
         now = time.monotonic()
+        due = []
         while self._agenda and self._agenda[0][0] <= now:
-            due, _, monitor = heapq.heappop(self._agenda)
-            if self._scheduled.get(monitor) == due:
+            at, _, monitor = heapq.heappop(self._agenda)
+            if self._scheduled.get(monitor) == at:
                 del self._scheduled[monitor]
-                monitor.tick(now)
+                due.append(monitor)
+        for monitor in due:
+            monitor.tick(now)
