@@ -74,6 +74,16 @@ class _Descriptor:
         """Whether records wait to be read."""
         return self._inotify.behind
 
+    @property
+    def position(self) -> int:
+        """How far its records were read."""
+        return self._inotify.position
+
+    @property
+    def end(self) -> int:
+        """The position behind the last record that is queued now."""
+        return self._inotify.end
+
     def take(self) -> None:
         """Makes room in the kernel's queue."""
         self._inotify.take()
@@ -163,6 +173,16 @@ class SharedLease:
         self.sink = sink
         self.watches: Watches = self
         self.source: Source = descriptor
+
+    @property
+    def position(self) -> int:
+        """How far the descriptor's records were read, whichever monitor they were for."""
+        return self._descriptor.position
+
+    @property
+    def end(self) -> int:
+        """The position behind the last record that is queued there now."""
+        return self._descriptor.end
 
     def add(self, directory_fd: int, mask: int) -> int:
         """Watches a directory for this monitor."""

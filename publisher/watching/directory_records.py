@@ -96,7 +96,7 @@ class DirectoryRecords:
 
     def _moved_from(self, directory: Directory, cookie: int, name: str, batch: Batch) -> None:
         target = batch.moved_to.get(cookie)
-        to = self._tree.by_wd.get(target[0]) if target is not None else None
+        to = self._tree.watched(target[0]) if target is not None else None
         moved = directory.directories.get(name)
         if (
             target is None

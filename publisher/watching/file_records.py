@@ -119,7 +119,7 @@ class FileRecords:
         """A rename away; its other half, if it leads into the tree, is handled here and now, side by side."""
         events = self._files.forget(directory, name)
         target = batch.moved_to.get(cookie)
-        to = self._tree.by_wd.get(target[0]) if target is not None else None
+        to = self._tree.watched(target[0]) if target is not None else None
         if target is None or to is None or not self._filter.wants_file(to.path, target[1]):
             self._files.send_deletions(events)
             return

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import struct
+import termios
 from collections import deque
 
 from watchdog.observers.inotify_c import InotifyConstants
@@ -91,7 +93,10 @@ class Batch:
 class Inotify:
     """One inotify descriptor.
 
-    `add` and `remove` may be called from any thread; `read` belongs to the reader thread.
+    `add` and `remove` may be called from any thread; the rest belongs to the reader thread.
+
+    Attributes:
+        position: How many bytes of records were read until now.
     """
 
     def __init__(self) -> None:
@@ -103,6 +108,13 @@ class Inotify:
         self.fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0
+        self.position = 0
+
+    @property
+    def end(self) -> int:
+        """The position behind the last record that is queued now; what comes later ends beyond it."""
+        (queued,) = struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)))
+        return self.position + self._backlog_bytes + int(queued)
 
     def close(self) -> None:
         """Gives the descriptor and all its watches back."""
@@ -158,6 +170,7 @@ class Inotify:
     def _next(self) -> bytes:
         buffer = self._backlog.popleft()
         self._backlog_bytes -= len(buffer)
+        self.position += len(buffer)
         return buffer
 
 

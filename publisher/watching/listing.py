@@ -71,8 +71,8 @@ class Lister:
 
     @property
     def busy(self) -> bool:
-        """Whether `step` has something to do."""
-        return bool(self._todo) or self._visit is not None
+        """Whether `step` has something to do, now or when what is queued is read."""
+        return bool(self._visits.awaiting) or self._ready
 
     def later(self, directory: Directory) -> None:
         """Has a directory watched, if it is not, and compared."""
@@ -92,20 +92,44 @@ class Lister:
     def drop(self) -> None:
         """Nothing is to be listed any more."""
         self._todo.clear()
+        self._visits.awaiting.clear()
         self._end_visit()
 
     def step(self, seconds: float) -> None:
         """Watches and lists the directories that wait for it, for about as long as it is given."""
+        self._take_up()
+        if not self._ready:
+            return
         end = time.monotonic() + seconds
         try:
             with self._visits.root():
-                while self.busy:
+                while self._ready:
                     self._go_on()
                     if time.monotonic() >= end:
                         return
         except OmeroFSError:
             self.drop()
             self.findings.missing_root()
+
+    def last_step(self, seconds: float) -> None:
+        """As `step` when nothing more is read: what is queued still is of the time after the monitor's stop."""
+        self._todo.extend(self._visits.awaiting)
+        self._visits.awaiting.clear()
+        self.step(seconds)
+
+    @property
+    def _ready(self) -> bool:
+        return bool(self._todo) or self._visit is not None
+
+    def _take_up(self) -> None:
+        """Has those compared whose records of before are read."""
+        awaiting = self._visits.awaiting
+        if awaiting and self._tree.watches is not None:
+            position = self._tree.watches.position
+            ready = [directory for directory, until in awaiting.items() if until <= position]
+            for directory in ready:
+                del awaiting[directory]
+            self._todo.extend(ready)
 
     def watch_again(self) -> bool:
         """Tries to watch what could not be watched; what can be now is compared later. Whether all is well."""
@@ -144,7 +168,7 @@ class Lister:
     def _go_on(self) -> None:
         if self._visit is None:
             directory = self._todo.popleft()
-            if not directory.attached:
+            if directory in self._visits.awaiting or not directory.attached:
                 return
             self._visit = self._visit_steps(directory)
         try:
@@ -168,7 +192,8 @@ class Lister:
                     self._todo.extend(each for each in above.walk() if each.entered)
                 elif self._visits.is_what_was_mounted(directory, fd):
                     self._watch(directory, fd)
-                    yield from self._compare(directory, fd)
+                    if not directory.doubtful:
+                        yield from self._compare(directory, fd)
             finally:
                 os.close(fd)
         except OSError as exc:

@@ -38,7 +38,8 @@ class Directory:
         device: st_dev when it was last listed, 0 before.
         inode: Its inode then.
         mounted: Whether another file system was mounted at it then.
-        doubtful: Whether records of it were lost, and it was not compared since.
+        doubtful: Whether its records count for nothing until it is compared: some were lost, or they are of the time
+            when it stood elsewhere.
         overdue: Whether something in it could not be looked at because it, or something above it, stands elsewhere
             by now: the record of that is on its way, and then it is compared.
     """
@@ -143,6 +144,16 @@ class Directory:
 class Watches(Protocol):
     """What a tree needs of an inotify descriptor."""
 
+    @property
+    def position(self) -> int:
+        """How far its records were read."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The position behind the last record that is queued now."""
+        ...
+
     def add(self, directory_fd: int, mask: int) -> int:
         """Watches the open directory; returns the watch."""
         ...
@@ -211,6 +222,11 @@ class Tree:
         self.coverage.watched = len(self.by_wd)
         self.coverage.missing.pop(directory, None)
         return before if before is not directory else None
+
+    def watched(self, wd: int) -> Directory | None:
+        """The directory of a watch, if what a record says of it counts."""
+        directory = self.by_wd.get(wd)
+        return None if directory is None or directory.doubtful else directory
 
     def miss(self, directory: Directory, reason: str, *, limited: bool = False) -> None:
         """A directory cannot be watched for now."""

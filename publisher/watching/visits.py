@@ -27,7 +27,12 @@ TWICE = "it stands in another place of the tree too, and the kernel has one watc
 
 
 class Visits:
-    """How the directories of one monitor are reached. The reader thread's, or that of the thread that starts it."""
+    """How the directories of one monitor are reached. The reader thread's, or that of the thread that starts it.
+
+    Attributes:
+        awaiting: Directories that were found before the records of their rename, and the position in the records
+            from which on what is told of them is of the place where they were found.
+    """
 
     def __init__(self, tree: Tree, roots: Roots, ledger: Ledger, *, watches: bool) -> None:
         """Of `tree`, beneath its root in `roots`; `watches` directories unless told not to."""
@@ -36,6 +41,7 @@ class Visits:
         self._ledger = ledger
         self._watches = watches
         self._root_fd = -1
+        self.awaiting: dict[Directory, int] = {}
 
     @contextmanager
     def root(self) -> Iterator[None]:
@@ -57,7 +63,9 @@ class Visits:
     def watch(self, directory: Directory, fd: int) -> Directory | None:
         """Watches what stands in a directory's place; where the kernel has no watches left it is listed repeatedly.
 
-        Returns the one that has lost its watch to this one and is to be visited again, mostly None.
+        Returns the one that has lost its watch to this one and is to be visited again, mostly None. Where there
+        was one, records are queued of the time when the directory stood elsewhere: it is doubtful until they are
+        read (`awaiting`), and compared after that.
         """
         directory.doubtful = False
         if not self._watches:
@@ -73,7 +81,11 @@ class Visits:
             self._tree.unwatch(directory)
             self._tree.miss(directory, limit_message(exc), limited=True)
             return None
-        if robbed is None or not robbed.attached:
+        if robbed is None:
+            return None
+        directory.doubtful = True
+        self.awaiting[directory] = self._tree.watches.end
+        if not robbed.attached:
             return None
         if self._is_same(robbed, fd):
             self._tree.miss(robbed, TWICE, limited=True)

@@ -209,10 +209,11 @@ class Watcher:
 
         Not `whole`: what takes longer is left to the comparison at the next start.
         """
-        if self.busy:
-            self.step(now, FINISH_SECONDS, drained=False)
+        self._turn.now = now
+        self._lister.last_step(FINISH_SECONDS)
         while whole and self.busy:
-            self.step(now, FINISH_SECONDS, drained=False)
+            self._lister.last_step(FINISH_SECONDS)
+        self.tell_limit()
         for settled in self._settler.last_look():
             self._settled(settled)
 

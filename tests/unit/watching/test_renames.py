@@ -11,7 +11,7 @@ import pytest
 from publisher.watching.listing import Lister
 from publisher.watching.reader import Reader
 from tests.chaos.kit.load import Load
-from tests.unit.watching.conftest import Site
+from tests.unit.watching.conftest import Event, Site
 from tests.waiting import eventually
 
 
@@ -38,7 +38,7 @@ def seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
 
 
 def test_what_the_disk_has_in_the_end_is_what_was_told(site: Site, seed: int) -> None:
-    """Wherever a directory stood when it was looked at, and wherever it went meanwhile."""
+    """Wherever a directory stood when it was looked at, and wherever it went meanwhile; and nothing twice."""
     monitor = site.monitor(block_size=100, ignore_sys_files=False)
     load = Load(site.root, seed)
     load.run(1000)
@@ -56,3 +56,15 @@ def test_what_the_disk_has_in_the_end_is_what_was_told(site: Site, seed: int) ->
         return known == truth
 
     eventually(told)
+    assert told_twice(site.events(monitor)) == []
+
+
+def told_twice(events: list[Event]) -> list[Event]:
+    """Creates of what exists already, and Deletes of what does not."""
+    there: set[str] = set()
+    wrong = []
+    for event, path in events:
+        if (event == "Create" and path in there) or (event == "Delete" and path not in there):
+            wrong.append((event, path))
+        (there.discard if event == "Delete" else there.add)(path)
+    return wrong
