@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         def accept(self, events: list[EventInfo]) -> None:
             """Takes events that are settled and wanted, side by side."""
 
+        def has_room(self) -> bool:
+            """Whether more of what is found by listing can be recorded now."""
+
         def tick(self, now: float) -> None:
             """Is told to go on with what it was given."""
 
@@ -78,6 +81,7 @@ class Arming:
             settle_seconds=self.settings.settle_seconds,
             modify_interval_seconds=self.settings.modify_interval_seconds,
             look=look_from_afar if is_share else look,
+            has_room=owner.has_room,
         )
         watcher = Watcher(
             spec.path_string,
@@ -89,6 +93,7 @@ class Arming:
             emit=owner.accept,
             root_lost=owner.root_lost,
             limited=owner.limited,
+            has_room=owner.has_room,
             is_share=is_share,
         )
         poll = TreePoll(

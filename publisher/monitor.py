@@ -41,6 +41,8 @@ log = structlog.get_logger(__name__)
 
 STEP_SECONDS = 0.01
 """How long one turn of the reader thread lists and compares before others have theirs."""
+HELD_SECONDS = 0.05
+"""How often a comparison that waits for room in the outbox asks for it."""
 DAMAGED = "the store was damaged; what was recorded before may be incomplete"
 
 
@@ -73,6 +75,7 @@ class Monitor:
         self._filter = Filter(spec)
         self._blocks = Blocks(spec.block_size, arming.settings.block_interval_seconds)
         self._full: list[list[EventInfo]] = []
+        self._taken = 0
         self._recorder = Recorder(monitor_id, outbox, sequence)
         self._lifetime = Lifetime(spec)
         self._watch: Watch | None = None
@@ -256,6 +259,10 @@ class Monitor:
             self._say(SystemCode.COVERAGE, "Coverage restored")
             log.info("all directories are watched again", monitor=self.id)
 
+    def has_room(self) -> bool:
+        """Whether the outbox has room for more of what a comparison finds, which can wait on the disk as well."""
+        return self._recorder.spare_events > self._blocks.added - self._taken
+
     def tick(self, now: float) -> None:
         """Does what is due: settling, listing, the partial block, the monitor's own end."""
         if self._watch is not None:
@@ -271,7 +278,7 @@ class Monitor:
 
     def _proceed(self, now: float) -> None:
         watch = self._watch
-        if watch is not None and watch.busy:
+        if watch is not None and watch.busy and self.has_room():
             try:
                 watch.step(now, STEP_SECONDS)
             except StoreError as exc:
@@ -298,16 +305,18 @@ class Monitor:
 
     def _record(self, blocks: list[list[EventInfo]]) -> None:
         """Blocks and what they change in the ledger, in one transaction."""
-        changes = self._ledger.take(self._blocks.added - self._blocks.waiting)
+        self._taken = self._blocks.added - self._blocks.waiting
+        changes = self._ledger.take(self._taken)
         if not self._recorder.record(blocks, changes):
             self._stop_recording(blocks)
 
     def _due_at(self, now: float) -> float | None:
         if self._watch is None:
             return None
+        goes_on = None
         if self._watch.busy:
-            return now
-        times = (self._watch.due_at(), self._blocks.due_at(), self._lifetime.ends_at)
+            goes_on = now if self.has_room() else now + HELD_SECONDS
+        times = (goes_on, self._watch.due_at(), self._blocks.due_at(), self._lifetime.ends_at)
         return min((at for at in times if at is not None), default=None)
 
     def _say(self, code: SystemCode, text: str, **detail: object) -> None:
@@ -349,6 +358,7 @@ class Monitor:
         self._reader.wake_at(self, None)
         self._full = []
         self._blocks.take()
+        self._taken = self._blocks.added
         self._ledger.discard()
         if watch is not None:
             self._filtered += watch.filtered

@@ -97,11 +97,15 @@ class Outbox:
             fits = self._total_bytes + size_bytes <= self._limit_bytes
             return fits and own + size_bytes <= self._monitor_limit_bytes
 
-    def is_half_empty(self, monitor_id: str) -> bool:
-        """Whether it is worth while for a monitor that had to stop recording to go on."""
+    def spare_bytes(self, monitor_id: str) -> int:
+        """How much of what can wait on the disk, being found by comparison, should be recorded now; 0 if nothing.
+
+        Half of a monitor's bound and a quarter of all are left for what happens and is to be recorded at once.
+        """
         with self._lock:
             own = self._sizes.get(monitor_id, (0, 0))[1]
-            return own <= self._monitor_limit_bytes // 2 and self._total_bytes <= self._limit_bytes * 3 // 4
+            spare = min(self._monitor_limit_bytes // 2 - own, self._limit_bytes * 3 // 4 - self._total_bytes)
+            return max(0, spare)
 
     def pending(self, monitor_id: str, after: int, *, max_entries: int, max_bytes: int) -> list[Entry]:
         """Entries above sequence `after`, in order, within both bounds but at least one if there is any."""

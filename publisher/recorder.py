@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+EVENT_BYTES = 512
+"""A generous measure of an event's size in the outbox."""
+
 
 class Recorder:
     """Numbers one monitor's blocks and records them. The reader thread's; the counters may be read from any.
@@ -48,6 +51,11 @@ class Recorder:
     def problem(self) -> str | None:
         """Why nothing is recorded, None if all is well."""
         return None if self._reason is None else f"nothing is recorded until there is room: {self._reason}"
+
+    @property
+    def spare_events(self) -> int:
+        """About how many events that a comparison finds have room now; the others can wait on the disk."""
+        return self._outbox.spare_bytes(self._monitor_id) // EVENT_BYTES
 
     def record(
         self,
@@ -91,7 +99,7 @@ class Recorder:
         """Tells of the gap if there is room again; whether recording can go on."""
         if self._reason is None:
             return True
-        if not self._outbox.is_half_empty(self._monitor_id):
+        if not self._outbox.spare_bytes(self._monitor_id):
             return False
         reason, self._reason = self._reason, None
         if not self.record([[self._gap(reason)]]):

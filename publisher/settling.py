@@ -69,11 +69,16 @@ class Settler:
         settle_seconds: float,
         modify_interval_seconds: float,
         look: Callable[[str], Sighting] = look,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Takes the quiet time of files whose writers cannot be told, and how often a growing file is reported."""
+        """Takes the quiet time of files whose writers cannot be told, and how often a growing file is reported.
+
+        Files that were found by a listing wait while there is not `has_room`.
+        """
         self._settle = settle_seconds
         self._interval = modify_interval_seconds
         self._look = look
+        self._has_room = has_room
         self._pending: dict[str, _Pending] = {}
         self._written: dict[str, _Written] = {}
         self._agenda: list[tuple[float, str]] = []
@@ -295,6 +300,9 @@ class Settler:
 
     def _look_again(self, path: str, now: float) -> Iterator[Settled]:
         pending = self._pending[path]
+        if pending.scanned and not self._has_room():
+            self._wait(path, pending, now)
+            return
         sighting = self._look(path)
         quiet = sighting.signature is not None and sighting.signature == pending.signature
         if sighting.openness is Openness.GONE and pending.missed:

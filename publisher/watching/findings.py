@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from publisher.sighting import is_another_file
+from publisher.watching.tree import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,9 @@ class ListingFindings:
         filter_: Filter,
         ledger: Ledger,
         root_lost: Callable[[str], None],
+        has_room: Callable[[], bool],
     ) -> None:
+        self._has_room = has_room
         self._settler = settler
         self._directories = directories
         self._files = files
@@ -90,7 +93,7 @@ class ListingFindings:
         self._root_lost("deleted, renamed or unmounted")
 
     def take(self, difference: Difference) -> None:
-        """What repeated listings show of one directory."""
+        """What repeated listings show of one directory, while there is room."""
         directory = difference.directory
         for name in difference.missing_files:
             if name in directory.files:
@@ -102,6 +105,10 @@ class ListingFindings:
             if name not in directory.directories:
                 self.found_directory(directory, name)
         for name, sighting in difference.files:
+            if not self._has_room():
+                return
+            if sighting.signature is not None and directory.files.get(name) == fingerprint(sighting.signature):
+                continue  # reported since it was listed
             if name in directory.files and self._is_new(directory, name):
                 self.missing_file(directory, name)
             verdict: Verdict = "Modify" if name in directory.files else "Create"

@@ -14,7 +14,7 @@ from publisher.watching.visits import TWICE
 from schemas.errors import OmeroFSError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from publisher.filters import Filter
     from publisher.watching.tree import Directory, Tree
@@ -61,18 +61,19 @@ class Lister:
 
     findings: Findings
 
-    def __init__(self, tree: Tree, visits: Visits, filter_: Filter) -> None:
+    def __init__(self, tree: Tree, visits: Visits, filter_: Filter, has_room: Callable[[], bool]) -> None:
         """Compares `tree` with what is there; `findings` is to be set before the first step."""
         self._tree = tree
         self._visits = visits
         self._filter = filter_
+        self._has_room = has_room
         self._todo: deque[Directory] = deque()
         self._visit: Iterator[None] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do, now or when what is queued is read."""
-        return bool(self._visits.awaiting) or self._ready
+        return bool(self._visits.awaiting) or self._has_work()
 
     def later(self, directory: Directory) -> None:
         """Has a directory watched, if it is not, and compared."""
@@ -96,14 +97,17 @@ class Lister:
         self._end_visit()
 
     def step(self, seconds: float) -> None:
-        """Watches and lists the directories that wait for it, for about as long as it is given."""
+        """Watches and lists the directories that wait for it, for about as long and while there is room."""
         self._take_up()
-        if not self._ready:
+        self._work(seconds, self._has_room)
+
+    def _work(self, seconds: float, has_room: Callable[[], bool]) -> None:
+        if not self._has_work():
             return
         end = time.monotonic() + seconds
         try:
             with self._visits.root():
-                while self._ready:
+                while self._has_work() and has_room():
                     self._go_on()
                     if time.monotonic() >= end:
                         return
@@ -115,10 +119,9 @@ class Lister:
         """As `step` when nothing more is read: what is queued still is of the time after the monitor's stop."""
         self._todo.extend(self._visits.awaiting)
         self._visits.awaiting.clear()
-        self.step(seconds)
+        self._work(seconds, lambda: True)
 
-    @property
-    def _ready(self) -> bool:
+    def _has_work(self) -> bool:
         return bool(self._todo) or self._visit is not None
 
     def _take_up(self) -> None:

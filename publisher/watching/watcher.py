@@ -59,10 +59,12 @@ class Watcher:
         emit: Callable[[list[EventInfo]], None],
         root_lost: Callable[[str], None],
         limited: Callable[[str | None], None],
+        has_room: Callable[[], bool],
         is_share: bool = False,
     ) -> None:
         """`limited` hears why when the kernel has no watches left, None when it has again.
 
+        What listings find is held back on the disk while there is not `has_room`.
         With `is_share` the kernel does not report what others change: everything is listed repeatedly.
         """
         self.is_share = is_share
@@ -86,7 +88,7 @@ class Watcher:
         )
         visits = Visits(self.tree, roots, ledger, watches=not is_share)
         self._learner = Learner(self.tree, visits, filter_, ledger)
-        self._lister = Lister(self.tree, visits, filter_)
+        self._lister = Lister(self.tree, visits, filter_, has_room)
         self._directories = DirectoryRecords(
             self.tree,
             visits,
@@ -108,6 +110,7 @@ class Watcher:
             filter_,
             ledger,
             root_lost,
+            has_room,
         )
         self._lister.findings = self._findings
 
@@ -170,7 +173,7 @@ class Watcher:
         return self._lister.busy
 
     def step(self, now: float, seconds: float, *, drained: bool) -> None:
-        """Watches and lists directories that are new, or to be compared, for about as long as it is given.
+        """Watches and lists directories that are new, or to be compared, for about as long and while there is room.
 
         `drained` says that no record waits that was queued before the last step.
         """
@@ -266,9 +269,15 @@ class Watcher:
             self.tree.coverage.missing[self.tree.root] = reason
 
     def polled(
-        self, differences: list[Difference], refusals: list[Refusal], listed: set[Directory]
+        self,
+        differences: list[Difference],
+        refusals: list[Refusal],
+        listed: set[Directory],
     ) -> list[Directory]:
-        """Takes what a portion of listings shows; returns the directories that are to be listed next."""
+        """Takes what a portion of listings shows, while there is room; returns the directories that come next.
+
+        What was not taken is found again by the next listing.
+        """
         if not self._active:
             return []
         self._turn.now = time.monotonic()

@@ -37,10 +37,11 @@ class TestTheOutboxIsFull:
         witness = scene.watch(blockSize=200)
         for name in numbered("before", 50):
             (memory / name).touch()
+        for top in numbered("d", 20):
+            (memory / top).mkdir()
         witness.settle()
         proxy.close()
         for top in numbered("d", 20):
-            (memory / top).mkdir()
             for name in numbered("f", limit // 4 // 80 // 10):
                 (memory / top / name).touch()
         for name in numbered("before", 25):

@@ -205,8 +205,8 @@ class FullOutbox(Outbox):
     def has_room(self, monitor_id: str, size_bytes: int) -> bool:
         return not self.full and super().has_room(monitor_id, size_bytes)
 
-    def is_half_empty(self, monitor_id: str) -> bool:
-        return not self.full and super().is_half_empty(monitor_id)
+    def spare_bytes(self, monitor_id: str) -> int:
+        return 0 if self.full else super().spare_bytes(monitor_id)
 
 
 def test_a_full_outbox_is_said_once_and_made_up_for(site: Site) -> None:
@@ -230,6 +230,46 @@ def test_a_full_outbox_is_said_once_and_made_up_for(site: Site) -> None:
     (site.root / "live").touch()
     eventually(lambda: site.events(monitor)[-1] == ("Create", "live"))
     assert (monitor.counters.gaps, monitor.last_error) == (1, None)
+
+
+@pytest.mark.parametrize("polled", [False, True])
+def test_what_a_comparison_finds_waits_for_room(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, polled: bool
+) -> None:
+    """It waits on the disk, in no more than half of the bound; what happens meanwhile is recorded at once."""
+    if polled:
+        FewWatches(monkeypatch, 0)
+    outbox = site.outbox = Outbox(site.store, limit_bytes=1 << 20, monitor_limit_bytes=1 << 17)
+    directories = [site.root / f"d{number}" for number in range(150)]
+    for directory in directories:
+        directory.mkdir()
+    monitor = site.monitor(block_size=20)
+    monitor.suspend()
+    for directory in directories:
+        for number in range(20):
+            (directory / f"f{number}").touch()
+    site.monitors.remove(monitor)
+    stored = next(each for each in site.store.monitors() if each.id == monitor.id)
+    monitor = site.again(stored.id, stored.spec, sequence=stored.sequence)
+    monitor.start()
+    eventually(lambda: outbox.size()[1] > 1 << 15)
+    if not polled:
+        (site.root / "live").touch()
+        eventually(lambda: ("Create", "live") in site.events(monitor))
+    stays(lambda: outbox.size()[1] < 3 << 15, seconds=0.3)
+    told: list[Event] = []
+
+    def drained() -> bool:
+        blocks = site.blocks(monitor)
+        told.extend((event.type, event.file_id) for block in blocks for event in block.events)
+        if blocks:
+            outbox.confirm({monitor.id: blocks[-1].sequence})
+        return len(told) >= 3000 + (not polled) + polled
+
+    eventually(drained)
+    files = [event for event in told if "/f" in event[1]]
+    assert len(files) == len(set(files)) == 3000
+    assert monitor.counters.gaps == 0
 
 
 def test_a_disk_that_refuses_is_said_and_made_up_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
