@@ -49,12 +49,13 @@ class _Written:
 
 
 class Settled(NamedTuple):
-    """A file to report now; `scanned` if it was found by listing and not announced by the kernel."""
+    """A file to report now; `scanned` if it was found by listing, `grows` if it is open and will be reported again."""
 
     path: str
     verdict: Verdict
     scanned: bool
     signature: Signature | None = None
+    grows: bool = False
 
 
 class Settler:
@@ -329,7 +330,7 @@ class Settler:
         written = self._written[path]
         sighting = self._look(path)
         if written.dirty and sighting.signature is not None:
-            yield Settled(path, "Modify", False, sighting.signature)
+            yield Settled(path, "Modify", False, sighting.signature, grows=True)
             written.dirty = False
         elif sighting.openness not in {Openness.OPEN, Openness.UNKNOWN}:
             del self._written[path]  # written by name (truncate(2)): no close will come

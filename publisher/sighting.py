@@ -72,11 +72,11 @@ def look(path: str) -> Sighting:
         found = os.lstat(path)
     except OSError as exc:
         return _unseen(exc)
-    signature = signature_of(found)
     if not stat.S_ISREG(found.st_mode):
-        return Sighting(Openness.SPECIAL, signature, found.st_nlink)
+        return Sighting(Openness.SPECIAL, signature_of(found), found.st_nlink)
+    openness, found = _writers(path, found)
     young = abs(time.time() - found.st_ctime) < YOUNG_SECONDS
-    return Sighting(_writers(path), signature, found.st_nlink, young)
+    return Sighting(openness, signature_of(found), found.st_nlink, young)
 
 
 def is_another_file(path: str, before: Signature) -> bool:
@@ -122,17 +122,18 @@ def _unseen(exc: OSError) -> Sighting:
     return Sighting(Openness.GONE if gone else Openness.UNKNOWN)
 
 
-def _writers(path: str) -> Openness:
+def _writers(path: str, found: os.stat_result) -> tuple[Openness, os.stat_result]:
+    """Whether anybody can write to a regular file, and how it was then: if nobody can, as the last one left it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:
-        return Openness.GONE if exc.errno == errno.ENOENT else Openness.UNKNOWN
+        return (Openness.GONE if exc.errno == errno.ENOENT else Openness.UNKNOWN), found
     try:
         # A writer that comes this moment has the kernel signal us: by one that is ignored, SIGIO would kill.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        return Openness.CLOSED, os.fstat(fd)
     except OSError as exc:
-        return Openness.OPEN if exc.errno == errno.EAGAIN else Openness.UNKNOWN
+        return (Openness.OPEN if exc.errno == errno.EAGAIN else Openness.UNKNOWN), found
     finally:
         os.close(fd)  # the lease ends with the descriptor
-    return Openness.CLOSED

@@ -45,12 +45,18 @@ class FileReports:
         self.know(directory, name, signature)
 
     def report_found(
-        self, directory: Directory, name: str, verdict: Verdict, signature: Signature | None
+        self,
+        directory: Directory,
+        name: str,
+        verdict: Verdict,
+        signature: Signature | None,
+        *,
+        scanned: bool = True,
     ) -> None:
-        """As `report`, of what a listing shows: records of it may still be on their way."""
+        """As `report`, of what a look shows that no record has asked for: records of it may be on their way."""
         if signature is not None:
             self.fresh.remember(directory.prefix + name, signature)
-        self.report(directory, name, verdict, signature, scanned=True)
+        self.report(directory, name, verdict, signature, scanned=scanned)
 
     def report_moved(self, directory: Directory, name: str, before: Signature | None) -> None:
         """A known file is in another place: what was to be told of its content is told with that.

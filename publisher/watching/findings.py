@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from publisher.sighting import is_another_file
-from publisher.watching.tree import fingerprint
+from publisher.watching.tree import GONE, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +71,15 @@ class ListingFindings:
             self._files.report_found(directory, name, "Modify", sighting.signature)
 
     def found_directory(self, parent: Directory, name: str) -> None:
-        """A listing shows a directory that is not known."""
-        self._directories.adopt(parent, name, [], scanned=True)
+        """A listing shows a directory that is not known.
+
+        The listed directory may have been renamed since, and this have come into it at its new place: the record
+        of that tells.
+        """
+        if _is_gone(parent.prefix + name):
+            parent.overdue = True
+        else:
+            self._directories.adopt(parent, name, [], scanned=True)
 
     def missing_file(self, directory: Directory, name: str) -> None:
         """A listing does not show a file that is known."""
@@ -107,7 +115,9 @@ class ListingFindings:
         for name, sighting in difference.files:
             if not self._has_room():
                 return
-            if sighting.signature is not None and directory.files.get(name) == fingerprint(sighting.signature):
+            if sighting.signature is not None and directory.files.get(name) == fingerprint(
+                sighting.signature
+            ):
                 continue  # reported since it was listed
             if name in directory.files and self._is_new(directory, name):
                 self.missing_file(directory, name)
@@ -121,3 +131,11 @@ class ListingFindings:
             return False
         before = self._ledger.signature(directory.key, name)
         return before is not None and is_another_file(directory.prefix + name, before)
+
+
+def _is_gone(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except OSError as exc:
+        return exc.errno in GONE
+    return False

@@ -49,19 +49,18 @@ _libc.inotify_init1.argtypes = (ctypes.c_int,)
 class Batch:
     """The records of one read, with what must be known ahead: who closes, and where renames lead."""
 
-    __slots__ = ("closed", "drained", "moved_to", "overflowed", "records")
+    __slots__ = ("closed", "moved_to", "overflowed", "records")
 
     def __init__(self) -> None:
         self.records: list[tuple[int, int, int, str]] = []
         self.closed: set[tuple[int, str]] = set()
         self.moved_to: dict[int, tuple[int, str]] = {}
-        self.drained = True
         self.overflowed = False
 
     def part(self) -> Batch:
         """An empty batch that knows ahead what this one does."""
         part = Batch()
-        part.closed, part.moved_to, part.drained = self.closed, self.moved_to, self.drained
+        part.closed, part.moved_to = self.closed, self.moved_to
         return part
 
     def parse(self, buffer: bytes) -> bool:
@@ -164,7 +163,6 @@ class Inotify:
             self.take()
             if self._backlog:
                 batch.parse(self._next())
-        batch.drained = not self._backlog
         return batch
 
     def _next(self) -> bytes:

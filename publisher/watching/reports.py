@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,28 +40,44 @@ class Reports:
 class Fresh:
     """Files that a listing has just reported: records of the same content are on their way and say nothing new.
 
-    Records queued before a listing are all read once the kernel's queue has been empty after it; until then
-    the listing's signature tells them from a real change.
+    They are remembered until the position is read behind which every record was queued after that.
     """
 
     def __init__(self) -> None:
-        self._signatures: dict[str, Signature] = {}
-        self._older: dict[str, Signature] = {}
+        self._signatures: dict[str, tuple[Signature, int]] = {}
+        self._mark = 0
+        self._unmarked: list[str] = []
+        self._marked: deque[tuple[int, int, list[str]]] = deque()
+
+    def __bool__(self) -> bool:
+        """Whether anything is remembered."""
+        return bool(self._signatures)
 
     def remember(self, path: str, signature: Signature) -> None:
         """A listing reported this."""
-        self._signatures[path] = signature
+        self._signatures[path] = (signature, self._mark)
+        self._unmarked.append(path)
 
     def forget(self, path: str) -> None:
         """The file is gone."""
         self._signatures.pop(path, None)
-        self._older.pop(path, None)
 
     def signature(self, path: str) -> Signature | None:
         """What a listing saw, if records of `path` may be old news."""
-        return self._signatures.get(path) or self._older.get(path)
+        known = self._signatures.get(path)
+        return None if known is None else known[0]
 
-    def drained(self) -> None:
-        """The queue was empty: what was remembered before it was empty the last time is news again."""
-        if self._signatures or self._older:
-            self._older, self._signatures = self._signatures, {}
+    def mark(self, end: int) -> None:
+        """All records of what was remembered until now are queued before the position `end`."""
+        if self._unmarked:
+            self._marked.append((end, self._mark, self._unmarked))
+            self._mark += 1
+            self._unmarked = []
+
+    def passed(self, position: int) -> None:
+        """The records before `position` are read: what was marked with it is news again."""
+        while self._marked and self._marked[0][0] <= position:
+            _, mark, paths = self._marked.popleft()
+            for path in paths:
+                if self._signatures.get(path, (None, -1))[1] == mark:
+                    del self._signatures[path]

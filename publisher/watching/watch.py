@@ -95,8 +95,7 @@ class Watch:
 
     def step(self, now: float, seconds: float) -> None:
         """Goes on watching and listing what is new, or to be compared, for about as long as it is given."""
-        drained = self._lease is None or not self._lease.source.behind
-        self._watcher.step(now, seconds, drained=drained)
+        self._watcher.step(now, seconds)
 
     def due_at(self) -> float | None:
         """When `settle` has something to do."""

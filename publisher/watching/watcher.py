@@ -158,8 +158,14 @@ class Watcher:
                 self._files.take(directory, mask, cookie, name, batch)
             else:
                 self._self_record(directory, mask)
-        if batch.drained:
-            self._reports_of_files.fresh.drained()
+        self._age_fresh()
+
+    def _age_fresh(self) -> None:
+        """After records were read, or to find that none were queued: what listings have told before is no news."""
+        fresh, watches = self._reports_of_files.fresh, self.tree.watches
+        if fresh:
+            fresh.mark(watches.end if watches is not None else 0)
+            fresh.passed(watches.position if watches is not None else 0)
 
     def overflowed(self, now: float) -> None:
         """The kernel dropped records: every directory is listed again and compared with what is known."""
@@ -169,17 +175,13 @@ class Watcher:
 
     @property
     def busy(self) -> bool:
-        """Whether `step` has something to do."""
-        return self._lister.busy
+        """Whether `step` has something to do, now or when what is queued is read."""
+        return self._lister.busy or bool(self._reports_of_files.fresh)
 
-    def step(self, now: float, seconds: float, *, drained: bool) -> None:
-        """Watches and lists directories that are new, or to be compared, for about as long and while there is room.
-
-        `drained` says that no record waits that was queued before the last step.
-        """
+    def step(self, now: float, seconds: float) -> None:
+        """Watches and lists directories that are new, or to be compared, for about as long and while there is room."""
         self._turn.now = now
-        if drained:
-            self._reports_of_files.fresh.drained()
+        self._age_fresh()
         self._lister.step(seconds)
         self.tell_limit()
 
@@ -202,10 +204,12 @@ class Watcher:
         directory = self.tree.find(parent)
         if directory is None:
             return
-        if settled.scanned:
-            self._reports_of_files.report_found(directory, name, settled.verdict, settled.signature)
-        else:
+        if settled.grows:
             self._reports_of_files.report(directory, name, settled.verdict, settled.signature)
+        else:
+            self._reports_of_files.report_found(
+                directory, name, settled.verdict, settled.signature, scanned=settled.scanned
+            )
 
     def finish(self, now: float, *, whole: bool) -> None:
         """The monitor stops: lists what is still to be listed and reports what is done by now.
@@ -214,7 +218,7 @@ class Watcher:
         """
         self._turn.now = now
         self._lister.last_step(FINISH_SECONDS)
-        while whole and self.busy:
+        while whole and self._lister.busy:
             self._lister.last_step(FINISH_SECONDS)
         self.tell_limit()
         for settled in self._settler.last_look():

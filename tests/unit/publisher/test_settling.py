@@ -10,7 +10,7 @@ import pytest
 
 from publisher import settling
 from publisher.settling import Settled, Settler
-from publisher.sighting import Openness, Sighting, look
+from publisher.sighting import Openness, Sighting, glance, look
 
 
 class Disk:
@@ -186,6 +186,25 @@ def test_a_renamed_directory_takes_its_unfinished_files_along(settler: Settler, 
     settler.moved_below("/old/", "/new/", 0.0)
     disk.shows(Openness.CLOSED)
     assert sorted(due(settler, 5.0)) == [("/new/f", "Create"), ("/new/g", "Modify")]
+
+
+def test_what_nobody_writes_to_is_seen_as_its_last_writer_left_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that ends between the two halves of a look: what is seen is what it wrote."""
+    file = tmp_path / "file"
+    file.write_text("begun")
+    lstat = os.lstat
+
+    def slow_lstat(path: str) -> os.stat_result:
+        found = lstat(path)
+        file.write_text("begun and done")
+        return found
+
+    monkeypatch.setattr(os, "lstat", slow_lstat)
+    sighting = look(str(file))
+    monkeypatch.undo()
+    assert (sighting.openness, sighting.signature) == (Openness.CLOSED, glance(str(file)))
 
 
 def test_a_look_at_the_disk_tells_writers_links_and_absence(tmp_path: Path) -> None:
