@@ -22,7 +22,7 @@ from publisher.sighting import Signature
 from publisher.store import Store
 from publisher.watching.polling import Poller
 from publisher.watching.reader import Reader
-from schemas.monitors import MonitorSpec
+from schemas.monitors import MonitorSpec, MonitorType, PathMode, WatchEventType
 from tests.waiting import eventually
 
 BLOCK_SIZE = 100
@@ -60,9 +60,9 @@ class Monitored:
         self.poller.start()
         known = self.store.monitors()
         spec = MonitorSpec(
-            m_type="Persistent",  # type: ignore[arg-type]  # by name, as on the wire
-            e_types=("All",),  # type: ignore[arg-type]
-            p_mode="Follow",  # type: ignore[arg-type]
+            m_type=MonitorType.PERSISTENT,
+            e_types=(WatchEventType.ALL,),
+            p_mode=PathMode.FOLLOW,
             path_string=str(self.root),
             block_size=BLOCK_SIZE,
         )

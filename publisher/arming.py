@@ -101,7 +101,6 @@ class Arming:
             root,
             roots=self.roots,
             filter_=filter_,
-            ledger=ledger,
             reader=self.reader,
             watcher=watcher,
             tick=owner.tick,

@@ -69,11 +69,6 @@ class Ledger:
         """A directory's deletion was reported; what was in it goes with it."""
         self._directories.append((self.position, key, None))
 
-    @property
-    def waiting(self) -> bool:
-        """Whether changes wait to be written."""
-        return bool(self._files or self._directories)
-
     def take(self, position: int) -> LedgerChanges:
         """The changes of all events up to that number, which are recorded with them."""
         changes = LedgerChanges()

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from publisher.database import frees_room, takes_room
+from publisher.sighting import POSITIVE
 from schemas.monitors import MonitorState
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Protocol
 
@@ -110,6 +112,10 @@ class LedgerRoot:
     device: int
     inode: int
     mount_point: str
+
+    def is_what_was(self, found: os.stat_result) -> bool:
+        """Whether a directory that was found is this one."""
+        return (found.st_dev, found.st_ino & POSITIVE) == (self.device, self.inode)
 
 
 class LedgerTables:

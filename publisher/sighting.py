@@ -21,7 +21,7 @@ YOUNG_SECONDS = 1.0
 _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
 _STATX_BTIME, _BTIME_OFFSET = 0x800, 0x50
 _statx = getattr(ctypes.CDLL(None), "statx", None)
-_POSITIVE = (1 << 63) - 1  # what SQLite's integers hold; some file systems count further
+POSITIVE = (1 << 63) - 1  # what SQLite's integers hold; some file systems count further
 
 Signature = tuple[int, int, int, int]
 """(inode, size in bytes, mtime in nanoseconds, type as in st_mode >> 12): the content as it was reported."""
@@ -51,9 +51,9 @@ class Sighting(NamedTuple):
 def signature_of(found: os.stat_result) -> Signature:
     """What identifies the content of the file that was found so."""
     return (
-        found.st_ino & _POSITIVE,
+        found.st_ino & POSITIVE,
         found.st_size,
-        found.st_mtime_ns & _POSITIVE,
+        found.st_mtime_ns & POSITIVE,
         stat.S_IFMT(found.st_mode) >> 12,
     )
 

@@ -86,7 +86,11 @@ class TcpProxy:
                 client, _ = server.accept()
             except OSError:
                 return
-            broker = socket.create_connection(self._target)
+            try:
+                broker = socket.create_connection(self._target)
+            except OSError:
+                client.close()  # nobody is there, for now
+                continue
             with self._lock:
                 self._sockets |= {client, broker}
             self._run(self._forward, client, broker)

@@ -108,9 +108,8 @@ class DirectoryRecords:
             return
         self._paired.add(cookie)
         replaced = to.directories.get(target[1])
-        if (
-            replaced is not None
-        ):  # a listing was faster, or it took the place of an empty one: known, and told
+        if replaced is not None:
+            # A listing was faster, or it took the place of an empty one: known, and told.
             self.take_away(moved)
             if replaced.entered:
                 self._later(replaced)
@@ -149,6 +148,9 @@ class DirectoryRecords:
                     EventInfo(path, name, "Delete", origin=origin),
                 ]
             )
+        self._tell_known_below(gone, origin)
+
+    def _tell_known_below(self, gone: Directory, origin: Origin) -> None:
         for directory in reversed(list(gone.walk())):
             self._tell_files_gone(directory, origin)
             if directory is not gone:
@@ -170,10 +172,7 @@ class DirectoryRecords:
         reported: dict[int, dict[str, Signature]] = {}
         if glance(f"{to.prefix}{new_name}") is None:  # it has gone further since, out of sight for now
             reported = {directory.key: self._ledger.signatures(directory.key) for directory in below}
-        for directory in reversed(below):
-            self._tell_files_gone(directory, None)
-            if directory is not moved:
-                self._tell_gone(directory, None)
+        self._tell_known_below(moved, None)
         deleted, old_prefix, old_key = _itself(moved, "Delete"), moved.prefix, moved.key
         moved.move(to, new_name)
         self._settler.moved_below(old_prefix, moved.prefix, self._turn.now)

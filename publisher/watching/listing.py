@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -134,23 +135,23 @@ class Lister:
                 del awaiting[directory]
             self._todo.extend(ready)
 
-    def watch_again(self) -> bool:
-        """Tries to watch what could not be watched; what can be now is compared later. Whether all is well."""
+    def watch_again(self) -> None:
+        """Tries to watch what could not be watched; what can be now is compared later."""
         missing = [each for each, reason in self._tree.coverage.missing.items() if reason is not TWICE]
-        try:
-            with self._visits.root():
-                return all(self._watch_again(directory) for directory in missing)
-        except OmeroFSError:
-            return False
+        with contextlib.suppress(OmeroFSError), self._visits.root():
+            for directory in missing:
+                if not self._watch_again(directory):
+                    return  # the kernel has none for the others either
 
     def _watch_again(self, directory: Directory) -> bool:
+        """Whether the kernel had a watch for it, or something else is in the way."""
         was_limited = directory.limited
         try:
             fd = self._visits.open(directory)
         except OSError:
             return True
         try:
-            if not self._visits.is_what_was_mounted(directory, fd):
+            if not self._visits.is_what_was_mounted(directory, os.fstat(fd)):
                 return True
             self._watch(directory, fd)
         except OSError:
@@ -190,10 +191,11 @@ class Lister:
         try:
             fd = self._visits.open(directory)
             try:
-                above = self._visits.remounted_above(directory, fd)
+                found = os.fstat(fd)
+                above = self._visits.remounted_above(directory, found)
                 if above is not None:
                     self._todo.extend(each for each in above.walk() if each.entered)
-                elif self._visits.is_what_was_mounted(directory, fd):
+                elif self._visits.is_what_was_mounted(directory, found):
                     self._watch(directory, fd)
                     if not directory.doubtful:
                         yield from self._compare(directory, fd)

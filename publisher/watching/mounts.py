@@ -8,6 +8,7 @@ import select
 from typing import TYPE_CHECKING
 
 from publisher.ledger_tables import LedgerRoot
+from publisher.sighting import POSITIVE
 from schemas.errors import OmeroFSError
 
 if TYPE_CHECKING:
@@ -16,14 +17,13 @@ if TYPE_CHECKING:
     from publisher.roots import Roots
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
-_POSITIVE = (1 << 63) - 1
 
 
 def identify(roots: Roots, path: str) -> LedgerRoot:
     """Which directory is at `path` now; raises as `Roots.open`."""
     with roots.open(path) as root:
         found = root.stat()
-        return LedgerRoot(found.st_dev, found.st_ino & _POSITIVE, _mount_point(root.fd))
+        return LedgerRoot(found.st_dev, found.st_ino & POSITIVE, _mount_point(root.fd))
 
 
 def find_again(before: LedgerRoot, roots: Roots, path: str) -> LedgerRoot | None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from publisher.filters import Filter
-    from publisher.ledger import Ledger
     from publisher.ledger_tables import LedgerRoot
     from publisher.roots import Roots
     from publisher.sighting import Sighting
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from publisher.watching.tree import Directory
     from publisher.watching.watcher import Watcher
 
-_POSITIVE = (1 << 63) - 1
 PORTION = 64
 """How many directories are listed before what they show is handed over."""
 
@@ -64,7 +62,6 @@ class TreePoll:
         *,
         roots: Roots,
         filter_: Filter,
-        ledger: Ledger,
         reader: Reader,
         watcher: Watcher,
         tick: Callable[[float], None],
@@ -77,7 +74,6 @@ class TreePoll:
         self._look = look_from_afar if watcher.is_share else look
         self._roots = roots
         self._filter = filter_
-        self._ledger = ledger
         self._reader = reader
         self._watcher = watcher
         self._lock = threading.Lock()  # guards the listing itself: the poller's, or that of a stop
@@ -103,7 +99,7 @@ class TreePoll:
                 return
             try:
                 with self._roots.open(self._path) as root:
-                    if not self._is_root(root.stat()):
+                    if not self._root.is_what_was(root.stat()):
                         self._reader.call(self._watcher.missing_root).result()
                         return
                     self._poll(root.fd, todo)
@@ -121,10 +117,7 @@ class TreePoll:
             return False
         except OSError:
             return True  # nobody can tell
-        return self._is_root(found)
-
-    def _is_root(self, found: os.stat_result) -> bool:
-        return (found.st_dev, found.st_ino & _POSITIVE) == (self._root.device, self._root.inode)
+        return self._root.is_what_was(found)
 
     def _poll(self, root_fd: int, todo: list[Directory]) -> None:
         while todo:
@@ -153,7 +146,7 @@ class TreePoll:
 
     def _list(self, root_fd: int, directory: Directory) -> Difference | Refusal | None:
         """None if it is as known, or gone: then the listing of its parent says so."""
-        self._load(directory)
+        self._watcher.load(directory)  # nobody else looks at its files before that
         try:
             fd = open_directory_beneath(root_fd, os.path.relpath(directory.path, self._path))
         except OSError as exc:
@@ -164,12 +157,6 @@ class TreePoll:
             return Refusal(directory, limit_message(exc))
         finally:
             os.close(fd)
-
-    def _load(self, directory: Directory) -> None:
-        if not directory.loaded:  # so nobody else looks at its files yet
-            for known in self._ledger.files(directory.key):
-                directory.files.update((file.name, fingerprint(file.signature)) for file in known)
-            directory.loaded = True
 
     def _compare(self, fd: int, directory: Directory) -> Difference | None:
         known = directory.files

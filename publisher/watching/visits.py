@@ -110,9 +110,8 @@ class Visits:
         elif directory in self._tree.coverage.missing:
             del self._tree.coverage.missing[directory]
 
-    def is_what_was_mounted(self, directory: Directory, fd: int) -> bool:
+    def is_what_was_mounted(self, directory: Directory, found: os.stat_result) -> bool:
         """Takes note of where file systems are mounted; false where one was that is not any more."""
-        found = os.fstat(fd)
         device = found.st_dev
         parent = directory.parent
         mounted = parent is not None and parent.device not in {0, device}
@@ -127,9 +126,9 @@ class Visits:
             self._ledger.put_directory(directory.row)
         return True
 
-    def remounted_above(self, directory: Directory, fd: int) -> Directory | None:
+    def remounted_above(self, directory: Directory, found: os.stat_result) -> Directory | None:
         """The directory further up at which something was mounted or unmounted, so that this is another than before."""
-        if directory.device in {0, os.fstat(fd).st_dev} or self._is_below_unmounted(directory.parent):
+        if directory.device in {0, found.st_dev} or self._is_below_unmounted(directory.parent):
             return None
         top, above = directory, directory.parent
         while above is not None and self._is_another_device(above):

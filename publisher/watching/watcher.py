@@ -86,7 +86,7 @@ class Watcher:
         self._files = FileRecords(
             self.tree, settler, filter_, self._reports, self._reports_of_files, self._turn
         )
-        visits = Visits(self.tree, roots, ledger, watches=not is_share)
+        visits = self._visits = Visits(self.tree, roots, ledger, watches=not is_share)
         self._learner = Learner(self.tree, visits, filter_, ledger)
         self._lister = Lister(self.tree, visits, filter_, has_room)
         self._directories = DirectoryRecords(
@@ -235,6 +235,10 @@ class Watcher:
     def is_polled(self) -> bool:
         """Whether there is anything for the poller to do; readable from any thread."""
         return self.is_share or bool(self.tree.coverage.missing)
+
+    def load(self, directory: Directory) -> None:
+        """Takes a directory's files from the ledger if that was not done yet; the poller's thread."""
+        self._visits.load(directory)
 
     def begin_poll(self) -> list[Directory]:
         """Tries again to watch what could not be watched, and returns the directories that are to be listed."""

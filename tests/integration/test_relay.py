@@ -5,9 +5,8 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from queue import SimpleQueue
-from typing import Any
 
 import pytest
 
@@ -15,43 +14,15 @@ from publisher import relay as relay_module
 from publisher.amqp import AmqpConnection, AmqpSettings, Channel
 from publisher.relay import Relay
 from schemas.errors import MonitorFailedError, ShuttingDownError
-from schemas.topology import Topology, app_id
+from schemas.topology import app_id
 from tests.brokers import VirtualHost
 from tests.fakes import MemoryOutbox
+from tests.integration.conftest import TOPOLOGY, StartRelay
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
-TOPOLOGY = Topology("NS")
 SECONDS = 20.0
 A, B = "aaaaaaaa-0000", "bbbbbbbb-0000"
-
-StartRelay = Callable[..., Relay]
-
-
-@pytest.fixture
-def outbox() -> MemoryOutbox:
-    return MemoryOutbox()
-
-
-@pytest.fixture
-def start_relay(outbox: MemoryOutbox) -> Iterator[StartRelay]:
-    """Starts relays that end with the test; none may die."""
-    relays: list[Relay] = []
-    died: SimpleQueue[BaseException] = SimpleQueue()
-
-    def start(url: str, **options: Any) -> Relay:
-        settings = AmqpSettings(url=url, connection_name="fsherald relay")
-        relay = Relay(settings, TOPOLOGY, outbox, on_died=died.put, **options)
-        outbox.subscribe(relay.wake)
-        relay.start()
-        relays.append(relay)
-        return relay
-
-    yield start
-    for relay in relays:
-        relay.stop()
-    assert all(relay.join(SECONDS) for relay in relays)
-    assert died.empty(), died.get()
 
 
 def message_ids(vhost: VirtualHost, queue: str) -> list[str]:

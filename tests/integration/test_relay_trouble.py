@@ -4,62 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from publisher.amqp import AmqpSettings
 from publisher.errors import OutboxFullError
 from publisher.outbox import Entry, Outbox
 from publisher.recovery import open_store
-from publisher.relay import Relay
 from schemas.monitors import MonitorSpec
-from schemas.topology import Topology
 from tests.brokers import Broker, Brokers, NoBrokerError, VirtualHost, broker_names
 from tests.disks import fill, small_disk
 from tests.fakes import MemoryOutbox
+from tests.integration.conftest import StartRelay
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
-TOPOLOGY = Topology("NS")
 SECONDS = 30.0
 A, B = "aaaaaaaa-0000", "bbbbbbbb-0000"
 EXCHANGE_OF_A = f"NS.monitor.{A}"
 SPEC = MonitorSpec(m_type="Persistent", e_types=("All",), p_mode="Follow", path_string="/data")
-
-StartRelay = Callable[..., Relay]
-
-
-@pytest.fixture
-def outbox() -> MemoryOutbox:
-    return MemoryOutbox()
-
-
-@pytest.fixture
-def start_relay(outbox: MemoryOutbox) -> Iterator[StartRelay]:
-    """Starts relays that end with the test; none may die."""
-    relays: list[Relay] = []
-    died: SimpleQueue[BaseException] = SimpleQueue()
-
-    def start(url: str, backlog: Any = outbox, **settings: Any) -> Relay:
-        relay = Relay(
-            AmqpSettings(url=url, connection_name="fsherald relay", **settings),
-            TOPOLOGY,
-            backlog,
-            on_died=died.put,
-        )
-        backlog.subscribe(relay.wake)
-        relay.start()
-        relays.append(relay)
-        return relay
-
-    yield start
-    for relay in relays:
-        relay.stop()
-    assert all(relay.join(SECONDS) for relay in relays)
-    assert died.empty(), died.get()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import itertools
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,22 @@ class Site:
         mark.unlink()
         eventually(lambda: ("Delete", mark.name) in self.events(monitor))
         return [event for event in self.events(monitor) if not event[1].startswith("mark")]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The reader thread reads nothing meanwhile."""
+        held, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            release.wait(60)
+
+        self.reader.call(hold)
+        assert held.wait(5)
+        try:
+            yield
+        finally:
+            release.set()
 
     def _retry(self) -> None:
         """Stands in for the command thread, which does this once a second."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -396,19 +395,11 @@ def test_an_overflow_tells_of_changed_content_too(site: Site) -> None:
     """A modification whose records were dropped is found by its size or time."""
     (site.root / "old").write_text("x")
     monitor = site.monitor(block_size=100)
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        held.set()
-        release.wait(60)
-
-    site.reader.call(hold)
-    assert held.wait(5)
-    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    for number in range(limit // 2 + 2000):
-        os.close(os.open(f"{site.root}/f{number}", os.O_CREAT | os.O_WRONLY))
-    (site.root / "old").write_text("longer")
-    release.set()
+    with site.held():
+        limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        for number in range(limit // 2 + 2000):
+            os.close(os.open(f"{site.root}/f{number}", os.O_CREAT | os.O_WRONLY))
+        (site.root / "old").write_text("longer")
     eventually(lambda: ("Modify", "old") in site.events(monitor))
     eventually(lambda: len(site.events(monitor)) == limit // 2 + 2002)
 

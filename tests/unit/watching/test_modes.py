@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -333,20 +332,12 @@ def test_an_overflow_is_said_and_made_up_for(site: Site) -> None:
     """The kernel's queue overflows while the reader is held: System `Overflow`, then what is missing."""
     (site.root / "old").touch()
     monitor = site.monitor(block_size=100)
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        held.set()
-        release.wait(60)
-
-    site.reader.call(hold)
-    assert held.wait(5)
-    (site.root / "old").unlink()
-    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    for number in range(limit // 2 + 2000):
-        os.close(os.open(f"{site.root}/f{number}", os.O_CREAT | os.O_WRONLY))
-    (site.root / "f7").unlink()
-    release.set()
+    with site.held():
+        (site.root / "old").unlink()
+        limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        for number in range(limit // 2 + 2000):
+            os.close(os.open(f"{site.root}/f{number}", os.O_CREAT | os.O_WRONLY))
+        (site.root / "f7").unlink()
     eventually(lambda: any(e.file_id == "Overflow" for e in site.infos(monitor)))
     eventually(
         lambda: len({e.file_id for e in site.infos(monitor)} - {f"{site.root}/f7"}) == limit // 2 + 2001
