@@ -68,7 +68,7 @@ class FileRecords:
             return
         sighting = self._settler.made(path, self._turn.now)
         if sighting is not None:
-            self._files.report(directory, name, "Create", sighting.signature)
+            self._files.report_found(directory, name, "Create", sighting.signature, scanned=False)
 
     def _closed(self, directory: Directory, name: str) -> None:
         path = directory.prefix + name
@@ -134,6 +134,8 @@ class FileRecords:
         sighting = self._settler.arrived(path, verdict, self._turn.now)
         if sighting is None or self._is_decided_later(directory, path, verdict, sighting.signature):
             self._files.send_deletions(before)
+        elif sighting.signature is not None and sighting.signature == self._files.fresh.signature(path):
+            self._files.send_deletions(before)  # a listing was faster than the record
         else:
             self._files.send_deletions([*before, EventInfo(path, name, verdict)])
             self._files.know(directory, name, sighting.signature)

@@ -84,11 +84,15 @@ class Lister:
         """Has every directory compared that is watched, or should be; what else waits comes after.
 
         With `doubtful` the records of a directory count for nothing until it is: one that told of its rename, or
-        of one further up, may be lost, and it is not known where the directory stands.
+        of one further up, may be lost, and it is not known where the directory stands. It is when all that are
+        queued now are read, which it makes up for.
         """
         entered = [directory for directory in self._tree.root.walk() if directory.entered]
-        for directory in entered:
-            directory.doubtful = doubtful or directory.doubtful
+        if doubtful and self._tree.watches is not None:
+            end = self._tree.watches.end
+            for directory in entered:
+                directory.doubtful = True
+                self._visits.awaiting[directory] = end
         self._todo = deque(dict.fromkeys([*entered, *self._todo]))
 
     def drop(self) -> None:
