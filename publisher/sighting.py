@@ -66,12 +66,18 @@ def glance(path: str) -> Signature | None:
         return None
 
 
+_REPLACED = Sighting(Openness.GONE)
+"""There is a directory by now: the file that had the name before is gone."""
+
+
 def look(path: str) -> Sighting:
-    """Looks at `path` without following a link; never blocks, never opens what is not a regular file."""
+    """Looks at the file `path` without following a link; never blocks, never opens what is not a regular file."""
     try:
         found = os.lstat(path)
     except OSError as exc:
         return _unseen(exc)
+    if stat.S_ISDIR(found.st_mode):
+        return _REPLACED
     if not stat.S_ISREG(found.st_mode):
         return Sighting(Openness.SPECIAL, signature_of(found), found.st_nlink)
     openness, found = _writers(path, found)
@@ -113,6 +119,8 @@ def look_from_afar(path: str) -> Sighting:
         found = os.lstat(path)
     except OSError as exc:
         return _unseen(exc)
+    if stat.S_ISDIR(found.st_mode):
+        return _REPLACED
     openness = Openness.UNKNOWN if stat.S_ISREG(found.st_mode) else Openness.SPECIAL
     return Sighting(openness, signature_of(found), found.st_nlink)
 

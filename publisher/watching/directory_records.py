@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from publisher.sighting import glance
@@ -77,7 +78,15 @@ class DirectoryRecords:
         if not self._filter.wants_directory(directory.path, name):
             self._reports.filtered += 1
         elif name not in directory.directories:  # else a listing was faster than the record
+            self._begin(directory, name)
+
+    def _begin(self, directory: Directory, name: str) -> None:
+        if name not in directory.files:
             self.adopt(directory, name, [], scanned=False)
+        elif _is_directory(directory.prefix + name):
+            self._files.send_deletions(self._files.forget(directory, name))
+            self.adopt(directory, name, [], scanned=False)
+        # else a listing was faster, and has told of the file that came after this directory
 
     def adopt(self, parent: Directory, name: str, before: list[EventInfo], *, scanned: bool) -> None:
         """Reports a new directory, after what belongs beside it; in Follow it is watched and listed next."""
@@ -91,13 +100,15 @@ class DirectoryRecords:
 
     def _disappeared(self, directory: Directory, name: str) -> None:
         gone = directory.directories.get(name)
-        if gone is not None:
+        if gone is not None and not self._files.is_another_life(gone.path):
             self.take_away(gone)
 
     def _moved_from(self, directory: Directory, cookie: int, name: str, batch: Batch) -> None:
         target = batch.moved_to.get(cookie)
         to = self._tree.watched(target[0]) if target is not None else None
         moved = directory.directories.get(name)
+        if moved is not None and self._files.is_another_life(moved.path):
+            moved = None
         if (
             target is None
             or to is None
@@ -188,6 +199,10 @@ class DirectoryRecords:
                 self._files.report_moved(directory, name, known.get(name))
             if directory.entered and (directory.overdue or directory.wd == UNWATCHED):
                 self._later(directory)
+
+
+def _is_directory(path: str) -> bool:
+    return Path(path).is_dir() and not Path(path).is_symlink()
 
 
 def _itself(directory: Directory, event_type: EventName, origin: Origin = None) -> EventInfo:

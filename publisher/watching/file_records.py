@@ -43,6 +43,14 @@ class FileRecords:
                 self._moved_from(directory, cookie, name, batch)
             elif not mask & (_CREATE | _MODIFY):
                 self._reports.filtered += 1
+        elif mask & _MOVED_FROM:
+            self._moved_from(directory, cookie, name, batch)
+        elif mask & _MOVED_TO and cookie in self._paired:
+            self._paired.discard(cookie)
+        elif name in directory.directories:
+            self._files.forget(
+                directory, name
+            )  # a listing was faster, and has told what came after this file
         elif mask & _CREATE:
             self._created(directory, name, awaits_close=(directory.wd, name) in batch.closed)
         elif mask & _CLOSE_WRITE:
@@ -51,13 +59,8 @@ class FileRecords:
             self._modified(directory, name)
         elif mask & _DELETE:
             self._gone(directory, name)
-        elif mask & _MOVED_FROM:
-            self._moved_from(directory, cookie, name, batch)
         elif mask & _MOVED_TO:
-            if cookie in self._paired:
-                self._paired.discard(cookie)
-            else:
-                self._arrived(directory, name, [])
+            self._arrived(directory, name, [])
 
     def _created(self, directory: Directory, name: str, *, awaits_close: bool) -> None:
         path = directory.prefix + name
@@ -124,7 +127,10 @@ class FileRecords:
             self._files.send_deletions(events)
             return
         self._paired.add(cookie)
-        self._arrived(to, target[1], events)
+        if target[1] in to.directories:
+            self._files.send_deletions(events)
+        else:
+            self._arrived(to, target[1], events)
 
     def _arrived(self, directory: Directory, name: str, before: list[EventInfo]) -> None:
         """A file was renamed to this name; `before` is the Delete of its old one."""

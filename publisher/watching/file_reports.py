@@ -79,12 +79,12 @@ class FileReports:
     def forget(self, directory: Directory, name: str) -> list[EventInfo]:
         """The Delete of a file that is known, after the Create that it is owed still; nothing for any other.
 
-        Whoever calls sends it by `send_deletions`.
+        Nothing either if a directory is known to have taken its place. Whoever calls sends it by `send_deletions`.
         """
         path = directory.prefix + name
         self.fresh.forget(path)
         owed = self._settler.forget(path)
-        if name not in directory.files and not owed:
+        if (name not in directory.files and not owed) or name in directory.directories:
             return []
         directory.files.pop(name, None)
         self._dropped.append((directory.key, name))
@@ -97,6 +97,18 @@ class FileReports:
         for key, name in self._dropped:
             self._ledger.drop_file(key, name)
         self._dropped.clear()
+
+    def remember(self, path: str) -> None:
+        """A listing has told of this directory: records of one that had the name before may be on their way."""
+        signature = glance(path)
+        if signature is not None:
+            self.fresh.remember(path, signature)
+
+    def is_another_life(self, path: str) -> bool:
+        """Whether a record of a directory's end tells of one that had the name before that which a listing has told."""
+        told = self.fresh.signature(path)
+        now = glance(path) if told is not None else None
+        return told is not None and now is not None and now[0] == told[0]
 
     def is_old_news(self, path: str) -> bool:
         """Whether a record tells only of what a listing has seen and reported already."""

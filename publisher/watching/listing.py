@@ -88,11 +88,8 @@ class Lister:
         queued now are read, which it makes up for.
         """
         entered = [directory for directory in self._tree.root.walk() if directory.entered]
-        if doubtful and self._tree.watches is not None:
-            end = self._tree.watches.end
-            for directory in entered:
-                directory.doubtful = True
-                self._visits.awaiting[directory] = end
+        if doubtful:
+            self._visits.doubt(entered)
         self._todo = deque(dict.fromkeys([*entered, *self._todo]))
 
     def drop(self) -> None:
@@ -132,8 +129,8 @@ class Lister:
     def _take_up(self) -> None:
         """Has those compared whose records of before are read."""
         awaiting = self._visits.awaiting
-        if awaiting and self._tree.watches is not None:
-            position = self._tree.watches.position
+        if awaiting:
+            position = self._tree.watches.position if self._tree.watches is not None else 0
             ready = [directory for directory, until in awaiting.items() if until <= position]
             for directory in ready:
                 del awaiting[directory]
@@ -157,7 +154,7 @@ class Lister:
         try:
             if not self._visits.is_what_was_mounted(directory, os.fstat(fd)):
                 return True
-            self._watch(directory, fd)
+            self._visits.watch(directory, fd)
         except OSError:
             return True
         finally:
@@ -167,11 +164,6 @@ class Lister:
         # What is below could not be reached either, unless it was only a watch that was missing.
         self._todo.extend([directory] if was_limited else [each for each in directory.walk() if each.entered])
         return True
-
-    def _watch(self, directory: Directory, fd: int) -> None:
-        robbed = self._visits.watch(directory, fd)
-        if robbed is not None:
-            self._todo.append(robbed)
 
     def _go_on(self) -> None:
         if self._visit is None:
@@ -200,7 +192,7 @@ class Lister:
                 if above is not None:
                     self._todo.extend(each for each in above.walk() if each.entered)
                 elif self._visits.is_what_was_mounted(directory, found):
-                    self._watch(directory, fd)
+                    self._visits.watch(directory, fd)
                     if not directory.doubtful:
                         yield from self._compare(directory, fd)
             finally:

@@ -16,7 +16,7 @@ from publisher.watching.inotify import LIMITS, limit_message
 from publisher.watching.tree import GONE, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from publisher.ledger import Ledger
     from publisher.roots import Roots
@@ -30,8 +30,7 @@ class Visits:
     """How the directories of one monitor are reached. The reader thread's, or that of the thread that starts it.
 
     Attributes:
-        awaiting: Directories that were found before the records of their rename, and the position in the records
-            from which on what is told of them is of the place where they were found.
+        awaiting: Directories that are compared when their records are read up to a position.
     """
 
     def __init__(self, tree: Tree, roots: Roots, ledger: Ledger, *, watches: bool) -> None:
@@ -60,19 +59,18 @@ class Visits:
         """Opens a directory, which the caller closes; raises OSError."""
         return open_directory_beneath(self._root_fd, directory.prefix[len(self._tree.root.prefix) :])
 
-    def watch(self, directory: Directory, fd: int) -> Directory | None:
+    def watch(self, directory: Directory, fd: int) -> None:
         """Watches what stands in a directory's place; where the kernel has no watches left it is listed repeatedly.
 
-        Returns the one that has lost its watch to this one and is to be visited again, mostly None. Where there
-        was one, records are queued of the time when the directory stood elsewhere: it is doubtful until they are
-        read (`awaiting`), and compared after that.
+        If another one loses its watch to this one, it was renamed, and records are queued of the time before: both
+        are doubtful until they are read, with all that was known below, and compared after that (`awaiting`).
         """
         directory.doubtful = False
         if not self._watches:
-            return None
+            return
         if self._tree.watches is None:
             self._tree.miss(directory, NO_DESCRIPTOR, limited=True)
-            return None
+            return
         try:
             robbed = self._tree.watch(directory, fd)
         except OSError as exc:
@@ -80,17 +78,21 @@ class Visits:
                 raise
             self._tree.unwatch(directory)
             self._tree.miss(directory, limit_message(exc), limited=True)
-            return None
+            return
         if robbed is None:
-            return None
-        directory.doubtful = True
-        self.awaiting[directory] = self._tree.watches.end
-        if not robbed.attached:
-            return None
-        if self._is_same(robbed, fd):
+            return
+        self.doubt([directory])
+        if robbed.attached and self._is_same(robbed, fd):
             self._tree.miss(robbed, TWICE, limited=True)
-            return None
-        return robbed
+        elif robbed.attached:
+            self.doubt(below for below in robbed.walk() if below.entered)
+
+    def doubt(self, directories: Iterable[Directory]) -> None:
+        """Records of these count for nothing until all are read that are queued now; then they are compared."""
+        end = self._tree.watches.end if self._tree.watches is not None else 0
+        for directory in directories:
+            directory.doubtful = True
+            self.awaiting[directory] = end
 
     def _is_same(self, directory: Directory, fd: int) -> bool:
         try:

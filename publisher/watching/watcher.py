@@ -202,7 +202,7 @@ class Watcher:
     def _settled(self, settled: Settled) -> None:
         parent, _, name = settled.path.rpartition("/")
         directory = self.tree.find(parent)
-        if directory is None:
+        if directory is None or name in directory.directories:
             return
         if settled.grows:
             self._reports_of_files.report(directory, name, settled.verdict, settled.signature)
