@@ -17,7 +17,6 @@ from tests.chaos.kit.load import Load
 from tests.unit.watching.conftest import Event, Site
 from tests.waiting import eventually
 
-
 QUEUED = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 
 
