@@ -100,14 +100,14 @@ class DirectoryRecords:
 
     def _disappeared(self, directory: Directory, name: str) -> None:
         gone = directory.directories.get(name)
-        if gone is not None and not self._files.is_another_life(gone.path):
+        if gone is not None and not self._files.is_another_directory(gone):
             self.take_away(gone)
 
     def _moved_from(self, directory: Directory, cookie: int, name: str, batch: Batch) -> None:
         target = batch.moved_to.get(cookie)
         to = self._tree.watched(target[0]) if target is not None else None
         moved = directory.directories.get(name)
-        if moved is not None and self._files.is_another_life(moved.path):
+        if moved is not None and self._files.is_another_directory(moved):
             moved = None
         if (
             target is None

@@ -116,11 +116,13 @@ class FileRecords:
             self._settler.written(path, self._turn.now)
 
     def _gone(self, directory: Directory, name: str) -> None:
-        self._files.send_deletions(self._files.forget(directory, name))
+        if not self._files.is_another_life(directory.prefix + name):
+            self._files.send_deletions(self._files.forget(directory, name))
 
     def _moved_from(self, directory: Directory, cookie: int, name: str, batch: Batch) -> None:
         """A rename away; its other half, if it leads into the tree, is handled here and now, side by side."""
-        events = self._files.forget(directory, name)
+        another = self._files.is_another_life(directory.prefix + name)
+        events = [] if another else self._files.forget(directory, name)
         target = batch.moved_to.get(cookie)
         to = self._tree.watched(target[0]) if target is not None else None
         if target is None or to is None or not self._filter.wants_file(to.path, target[1]):

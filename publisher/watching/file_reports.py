@@ -98,19 +98,29 @@ class FileReports:
             self._ledger.drop_file(key, name)
         self._dropped.clear()
 
-    def remember(self, path: str) -> None:
-        """A listing has told of this directory: records of one that had the name before may be on their way."""
-        signature = glance(path)
-        if signature is not None:
-            self.fresh.remember(path, signature)
+    def remember_directory(self, directory: Directory) -> None:
+        """A listing has told of it: records of one that had the name before may be on their way."""
+        inode = _inode(directory.path)
+        if inode is not None:
+            self.fresh.remember(directory.path, inode)
 
     def is_another_life(self, path: str) -> bool:
-        """Whether a record of a directory's end tells of one that had the name before that which a listing has told."""
+        """Whether a record of an end tells of a file that had the name before one that a listing has told."""
         told = self.fresh.signature(path)
-        now = glance(path) if told is not None else None
-        return told is not None and now is not None and now[0] == told[0]
+        return told is not None and glance(path) == told
+
+    def is_another_directory(self, directory: Directory) -> bool:
+        """As `is_another_life` for a directory, of which the content counts for nothing."""
+        told = self.fresh.signature(directory.path)
+        return told is not None and _inode(directory.path) == told
 
     def is_old_news(self, path: str) -> bool:
         """Whether a record tells only of what a listing has seen and reported already."""
         signature = self.fresh.signature(path)
         return signature is not None and glance(path) == signature
+
+
+def _inode(path: str) -> Signature | None:
+    """The part of a directory's signature that its content does not change."""
+    signature = glance(path)
+    return None if signature is None else (signature[0], 0, 0, signature[3])

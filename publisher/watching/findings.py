@@ -80,7 +80,7 @@ class ListingFindings:
             parent.overdue = True
         else:
             self._directories.adopt(parent, name, [], scanned=True)
-            self._files.remember(parent.prefix + name)
+            self._files.remember_directory(parent.directories[name])
 
     def missing_file(self, directory: Directory, name: str) -> None:
         """A listing does not show a file that is known."""
