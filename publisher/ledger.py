@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from publisher.ledger_tables import LedgerRoot, LedgerTables
     from publisher.sighting import Signature
 
-LEARN_ROWS = 10_000
+LEARN_ROWS = 2000
 """How many rows a monitor that starts writes in one transaction."""
 LOAD_ROWS = 2000
 

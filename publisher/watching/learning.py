@@ -53,7 +53,7 @@ class Learner:
         try:
             self._visits.watch(directory, fd)
             found = os.fstat(fd)
-            directory.device, directory.inode = found.st_dev, found.st_ino
+            directory.stands(found)
             directory.mounted = directory.parent is not None and directory.parent.device != directory.device
             self._learn_entries(directory, fd)
         finally:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, cast
 
 from publisher.ledger_tables import DirectoryRow
 from publisher.watching.coverage import CoverageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from publisher.sighting import Signature
 
@@ -21,6 +22,10 @@ GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 def fingerprint(signature: Signature) -> int:
     """A signature in 64 bits, which is what a million files can afford in memory."""
     return hash(signature)
+
+
+_NONE: Mapping[str, Directory] = MappingProxyType({})
+"""What most directories have of others in them."""
 
 
 class Directory:
@@ -77,7 +82,7 @@ class Directory:
         self.device = 0
         self.inode = 0
         self.files: dict[str, int] = {}
-        self.directories: dict[str, Directory] = {}
+        self.directories: Mapping[str, Directory] = _NONE
 
     @property
     def path(self) -> str:
@@ -116,11 +121,29 @@ class Directory:
             directory = directory.parent
         return True
 
+    def stands(self, found: os.stat_result) -> None:
+        """Notes which directory of the disk it is."""
+        same = self.parent is not None and self.parent.device == found.st_dev
+        self.device = (
+            self.parent.device if self.parent is not None and same else found.st_dev
+        )  # one number for all
+        self.inode = found.st_ino
+
     def add(self, name: str, key: int) -> Directory:
         """A new directory in this one."""
         child = Directory(self.prefix + name, name, self, key)
-        self.directories[name] = child
+        self._put(child)
         return child
+
+    def _put(self, child: Directory) -> None:
+        if self.directories is _NONE:
+            self.directories = {}
+        cast("dict[str, Directory]", self.directories)[child.name] = child
+
+    def drop(self, child: Directory) -> None:
+        """Knows a directory in it no more."""
+        if child.name in self.directories:
+            del cast("dict[str, Directory]", self.directories)[child.name]
 
     def walk(self) -> Iterator[Directory]:
         """This directory and all below it, parents first. Not recursive: trees may be deeper than the stack."""
@@ -133,9 +156,9 @@ class Directory:
     def move(self, parent: Directory, name: str) -> None:
         """Takes this directory, with all below it, to another place in the tree."""
         if self.parent is not None:
-            self.parent.directories.pop(self.name, None)
+            self.parent.drop(self)
         self.parent, self.name = parent, name
-        parent.directories[name] = self
+        parent._put(self)
         for directory in self.walk():
             assert directory.parent is not None  # noqa: S101 - the root of a tree is never moved; for the type checker
             directory.prefix = f"{directory.parent.prefix}{directory.name}/"
@@ -253,7 +276,7 @@ class Tree:
             self.coverage.missing.pop(directory, None)
             self.unwatch(directory)
         if gone.parent is not None:
-            gone.parent.directories.pop(gone.name, None)
+            gone.parent.drop(gone)
 
     def find(self, path: str) -> Directory | None:
         """The known directory at an absolute path below the root."""

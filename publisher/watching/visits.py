@@ -122,7 +122,7 @@ class Visits:
         if directory.mounted and not mounted:
             self._tree.miss(directory, "the file system that was mounted there is not mounted any more")
             return False
-        directory.device, directory.inode = device, found.st_ino
+        directory.stands(found)
         if mounted and not directory.mounted:
             directory.mounted = True
             self._ledger.put_directory(directory.row)
