@@ -31,7 +31,8 @@ class CoverageRecord:
         if not missing:
             return None
         directory, reason = next(iter(missing.items()))
-        return f"{len(missing)} directories are not watched, {directory.path!r} first: {reason}"
+        where = directory.spell()[:-1]
+        return f"{len(missing)} directories are not watched, {where!r} first: {reason}"
 
     def snapshot(self) -> Coverage:
         """The figures for describeMonitor."""

@@ -45,6 +45,7 @@ class Learner:
                         raise
                     self._visits.refused(directory, exc)
                 self._ledger.learn_directory(directory.row)
+                directory.rest()
                 todo.extend(directory.directories.values())
         self._ledger.learn()
 

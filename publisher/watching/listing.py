@@ -199,6 +199,7 @@ class Lister:
                 os.close(fd)
         except OSError as exc:
             self._visits.refused(directory, exc)
+        directory.rest()
 
     def _compare(self, directory: Directory, fd: int) -> Iterator[None]:
         files, directories = directory.files, directory.directories

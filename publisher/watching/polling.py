@@ -147,22 +147,23 @@ class TreePoll:
     def _list(self, root_fd: int, directory: Directory) -> Difference | Refusal | None:
         """None if it is as known, or gone: then the listing of its parent says so."""
         self._watcher.load(directory)  # nobody else looks at its files before that
+        prefix = directory.spell()
         try:
-            fd = open_directory_beneath(root_fd, os.path.relpath(directory.path, self._path))
+            fd = open_directory_beneath(root_fd, os.path.relpath(prefix, self._path))
         except OSError as exc:
             return None if exc.errno in GONE else Refusal(directory, limit_message(exc))
         try:
-            return self._compare(fd, directory)
+            return self._compare(fd, directory, prefix)
         except OSError as exc:
             return Refusal(directory, limit_message(exc))
         finally:
             os.close(fd)
 
-    def _compare(self, fd: int, directory: Directory) -> Difference | None:
+    def _compare(self, fd: int, directory: Directory, prefix: str) -> Difference | None:
         known = directory.files
         files: dict[str, int] = {}
         names: set[str] = set()
-        path = directory.path
+        path = prefix[:-1] or "/"
         wants_file, wants_directory = self._filter.wants_file, self._filter.wants_directory
         with os.scandir(fd) as entries:
             for entry in entries:
@@ -180,7 +181,7 @@ class TreePoll:
         changed = [name for name, found in files.items() if known.get(name) != found]
         return Difference(
             directory,
-            [(name, self._look(directory.prefix + name)) for name in changed],
+            [(name, self._look(prefix + name)) for name in changed],
             [name for name in list(known) if name not in files],
             sorted(names - directory.directories.keys()),
             sorted(directory.directories.keys() - names),

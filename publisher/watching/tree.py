@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from types import MappingProxyType
@@ -33,6 +34,7 @@ class Directory:
 
     Attributes:
         key: Its key in the ledger.
+        prefix: Its absolute path, spelled as the monitor's own path is, with a slash at the end.
         files: The fingerprints, by name, of the files that are reported, or were there at the start: of
             everything that is not a directory.
         directories: The known directories in it, by name.
@@ -67,8 +69,9 @@ class Directory:
         "wd",
     )
 
-    def __init__(self, path: str, name: str, parent: Directory | None, key: int) -> None:
-        self.prefix = path if path.endswith("/") else f"{path}/"
+    prefix: str
+
+    def __init__(self, name: str, parent: Directory | None, key: int) -> None:
         self.name = name
         self.parent = parent
         self.key = key
@@ -83,6 +86,27 @@ class Directory:
         self.inode = 0
         self.files: dict[str, int] = {}
         self.directories: Mapping[str, Directory] = _NONE
+
+    def __getattr__(self, name: str) -> str:
+        """The prefix when it is asked for the first time, or for the first time after `rest` or a move."""
+        if name != "prefix":
+            raise AttributeError(name)
+        self.prefix = self.spell()
+        return self.prefix
+
+    def spell(self) -> str:
+        """Its prefix, made anew: for threads other than the reader's, which may have it renamed meanwhile."""
+        names, top = [""], self
+        while top.parent is not None:
+            names.append(top.name)
+            top = top.parent
+        return top.prefix + "/".join(reversed(names))
+
+    def rest(self) -> None:
+        """Nothing happens in it for now: what can be made again is not kept."""
+        if self.parent is not None:
+            with contextlib.suppress(AttributeError):
+                del self.prefix
 
     @property
     def path(self) -> str:
@@ -131,7 +155,7 @@ class Directory:
 
     def add(self, name: str, key: int) -> Directory:
         """A new directory in this one."""
-        child = Directory(self.prefix + name, name, self, key)
+        child = Directory(name, self, key)
         self._put(child)
         return child
 
@@ -160,8 +184,7 @@ class Directory:
         self.parent, self.name = parent, name
         parent._put(self)
         for directory in self.walk():
-            assert directory.parent is not None  # noqa: S101 - the root of a tree is never moved; for the type checker
-            directory.prefix = f"{directory.parent.prefix}{directory.name}/"
+            directory.rest()
 
 
 class Watches(Protocol):
@@ -198,7 +221,8 @@ class Tree:
 
     def __init__(self, path: str, mask: int, root_mask: int, root_key: int) -> None:
         """Knows nothing but the root; watches take `mask`, the root's also `root_mask`."""
-        self.root = Directory(path, "", None, root_key)
+        self.root = Directory("", None, root_key)
+        self.root.prefix = path if path.endswith("/") else f"{path}/"
         self.root.entered = True
         self.by_wd: dict[int, Directory] = {}
         self.coverage = CoverageRecord()
