@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -11,6 +12,12 @@ from tests.brokers import Broker, Brokers, NoBrokerError, VirtualHost, broker_na
 
 _NO_SKIPS = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 _NEEDS_DOCKER = os.environ.get("FSHERALD_REQUIRE_DOCKER", "") == "1"
+
+
+def pytest_configure() -> None:
+    """A job in the background ignores SIGINT, and so would all that it starts: the tests send it to what they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
