@@ -16,7 +16,7 @@ from typing import Literal
 
 from bench.table import markdown
 from publisher.outbox import Entry, Outbox
-from publisher.recovery import open_store
+from publisher.storing.recovery import open_store
 from schemas.events import EventInfo, EventList, encode_event_list
 from schemas.monitors import MonitorSpec
 from schemas.topology import routing_key

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from publisher.arming import Arming, MonitorSettings
 from publisher.ledger import Ledger
-from publisher.ledger_tables import DirectoryRow, LedgerChanges
 from publisher.monitor import Monitor
 from publisher.outbox import Outbox
 from publisher.roots import Roots
 from publisher.sighting import Signature
-from publisher.store import Store
+from publisher.storing.ledger_tables import DirectoryRow, LedgerChanges
+from publisher.storing.store import Store
 from publisher.watching.polling import Poller
 from publisher.watching.reader import Reader
 from schemas.monitors import MonitorSpec, MonitorType, PathMode, WatchEventType

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from publisher.outbox import Outbox
     from publisher.relay import Relay
     from publisher.roots import Roots
-    from publisher.store import Store
+    from publisher.storing.store import Store
     from schemas.methods import CreateMonitorParams, MonitorParams, NoParams
     from schemas.monitors import MonitorInfo, MonitorSpec, MonitorState
     from schemas.topology import Topology

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from publisher.monitor import Monitor
     from publisher.outbox import Outbox
-    from publisher.store import Store
+    from publisher.storing.store import Store
     from schemas.monitors import MonitorSpec
     from schemas.topology import Topology
 

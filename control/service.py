@@ -27,9 +27,9 @@ from publisher.errors import DamagedStoreError, StoreError
 from publisher.ledger import Ledger
 from publisher.monitor import Monitor
 from publisher.outbox import Outbox
-from publisher.recovery import open_store
 from publisher.relay import Relay
 from publisher.roots import Roots
+from publisher.storing.recovery import open_store
 from publisher.watching.polling import Poller
 from publisher.watching.reader import Reader
 from schemas.documents import openrpc
@@ -269,7 +269,7 @@ class Service:
         return None if self._intake.is_ready else self._intake.last_error or "starting"
 
     def _on_damaged(self, exc: BaseException) -> None:
-        # Nothing can be stored any more; the next start saves what can be read (publisher.recovery).
+        # Nothing can be stored any more; the next start saves what can be read (publisher.storing.recovery).
         self._failure = self._failure or exc
         self._ended.set()
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from publisher.filters import Filter
     from publisher.ledger import Ledger
-    from publisher.ledger_tables import LedgerRoot
     from publisher.roots import Roots
+    from publisher.storing.ledger_tables import LedgerRoot
     from publisher.watching.descriptors import Sink
     from publisher.watching.polling import Poller
     from publisher.watching.reader import Reader

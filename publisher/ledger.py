@@ -10,13 +10,13 @@ from bisect import bisect_right
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from publisher.ledger_tables import DirectoryRow, LedgerChanges
+from publisher.storing.ledger_tables import DirectoryRow, LedgerChanges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from publisher.ledger_tables import LedgerRoot, LedgerTables
     from publisher.sighting import Signature
+    from publisher.storing.ledger_tables import LedgerRoot, LedgerTables
 
 LEARN_ROWS = 2000
 """How many rows a monitor that starts writes in one transaction."""

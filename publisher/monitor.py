@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from publisher.arming import Arming
     from publisher.ledger import Ledger
-    from publisher.ledger_tables import LedgerRoot
     from publisher.outbox import Outbox
+    from publisher.storing.ledger_tables import LedgerRoot
     from publisher.watching.inotify import Batch
     from publisher.watching.watch import Watch
     from schemas.events import EventInfo

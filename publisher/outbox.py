@@ -9,13 +9,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from publisher.errors import OutboxFullError, StoreFullError
-from publisher.store import Entry
+from publisher.storing.store import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from publisher.ledger_tables import LedgerChanges
-    from publisher.store import Store
+    from publisher.storing.ledger_tables import LedgerChanges
+    from publisher.storing.store import Store
     from schemas.monitors import MonitorState
 
 __all__ = ["Entry", "Outbox"]

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from publisher.errors import OutboxFullError, StoreError
-from publisher.store import Entry
+from publisher.storing.store import Entry
 from schemas.events import EventList, SystemCode, encode_event_list, system_event
 from schemas.monitors import MonitorState
 from schemas.topology import routing_key
 
 if TYPE_CHECKING:
-    from publisher.ledger_tables import LedgerChanges
     from publisher.outbox import Outbox
+    from publisher.storing.ledger_tables import LedgerChanges
     from schemas.events import EventInfo
 
 log = structlog.get_logger(__name__)

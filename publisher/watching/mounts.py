@@ -7,8 +7,8 @@ import re
 import select
 from typing import TYPE_CHECKING
 
-from publisher.ledger_tables import LedgerRoot
 from publisher.sighting import POSITIVE
+from publisher.storing.ledger_tables import LedgerRoot
 from schemas.errors import OmeroFSError
 
 if TYPE_CHECKING:

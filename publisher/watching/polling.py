@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from publisher.filters import Filter
-    from publisher.ledger_tables import LedgerRoot
     from publisher.roots import Roots
     from publisher.sighting import Sighting
+    from publisher.storing.ledger_tables import LedgerRoot
     from publisher.watching.reader import Reader
     from publisher.watching.tree import Directory
     from publisher.watching.watcher import Watcher

@@ -8,7 +8,7 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, cast
 
-from publisher.ledger_tables import DirectoryRow
+from publisher.storing.ledger_tables import DirectoryRow
 from publisher.watching.coverage import CoverageRecord
 
 if TYPE_CHECKING:

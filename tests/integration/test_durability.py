@@ -16,7 +16,7 @@ STORY = """
 import os, sys
 from pathlib import Path
 from publisher.outbox import Entry, Outbox
-from publisher.recovery import open_store
+from publisher.storing.recovery import open_store
 from schemas.monitors import MonitorSpec
 
 def say(word):

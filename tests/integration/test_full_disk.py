@@ -10,8 +10,8 @@ import pytest
 
 from publisher.errors import StoreError, StoreFullError
 from publisher.outbox import Entry, Outbox
-from publisher.recovery import RESERVE_NAME, SIDECAR_NAME, open_store
-from publisher.store import Store
+from publisher.storing.recovery import RESERVE_NAME, SIDECAR_NAME, open_store
+from publisher.storing.store import Store
 from schemas.monitors import MonitorSpec, MonitorState
 from tests.disks import failing_disk, fill, refused_writes, small_disk
 

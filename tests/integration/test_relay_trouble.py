@@ -11,7 +11,7 @@ import pytest
 
 from publisher.errors import OutboxFullError
 from publisher.outbox import Entry, Outbox
-from publisher.recovery import open_store
+from publisher.storing.recovery import open_store
 from schemas.monitors import MonitorSpec
 from tests.brokers import Broker, Brokers, NoBrokerError, VirtualHost, broker_names
 from tests.disks import fill, small_disk

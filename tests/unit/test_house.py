@@ -32,11 +32,11 @@ HOMES = {
     "tenacity": ("publisher.amqp",),
     # database opens and guards the one file, store asks it; the others read one that may be damaged as it stands
     "sqlite3": (
-        "publisher.database",
-        "publisher.store",
-        "publisher.inspection",
-        "publisher.mending",
-        "publisher.salvage",
+        "publisher.storing.database",
+        "publisher.storing.store",
+        "publisher.storing.inspection",
+        "publisher.storing.mending",
+        "publisher.storing.salvage",
     ),
     "prometheus_client": ("control",),
     "typer": ("control",),

@@ -18,7 +18,7 @@ from publisher.errors import StoreError
 from publisher.outbox import Outbox
 from publisher.relay import Relay
 from publisher.roots import Roots
-from publisher.store import Entry, Store
+from publisher.storing.store import Entry, Store
 from schemas.errors import (
     IOFSError,
     MonitorFailedError,

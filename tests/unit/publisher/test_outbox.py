@@ -12,7 +12,7 @@ import pytest
 from publisher.errors import OutboxFullError, StoreError
 from publisher.outbox import ENTRY_OVERHEAD_BYTES, Entry, Outbox
 from publisher.recorder import Recorder
-from publisher.store import Store
+from publisher.storing.store import Store
 from schemas.events import EventInfo, decode_event_list
 from schemas.monitors import MonitorSpec, MonitorState
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from publisher.errors import DamagedStoreError, StoreError
-from publisher.ledger_tables import DirectoryRow, LedgerChanges, LedgerRoot
 from publisher.outbox import Outbox
-from publisher.recovery import SIDECAR_NAME, open_store
-from publisher.salvage import SEQUENCE_JUMP
-from publisher.store import Entry, Store
+from publisher.storing.ledger_tables import DirectoryRow, LedgerChanges, LedgerRoot
+from publisher.storing.recovery import SIDECAR_NAME, open_store
+from publisher.storing.salvage import SEQUENCE_JUMP
+from publisher.storing.store import Entry, Store
 from schemas.events import EventInfo, EventList, decode_event_list, encode_event_list
 from schemas.monitors import MonitorSpec, MonitorState
 

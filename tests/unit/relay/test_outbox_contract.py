@@ -9,7 +9,7 @@ import pytest
 
 from publisher.backlog import Backlog
 from publisher.outbox import Entry, Outbox
-from publisher.store import Store
+from publisher.storing.store import Store
 from schemas.monitors import MonitorSpec
 from tests.fakes import MemoryOutbox
 

@@ -18,7 +18,7 @@ from publisher.ledger import Ledger
 from publisher.monitor import Monitor
 from publisher.outbox import Outbox
 from publisher.roots import Roots
-from publisher.store import Store
+from publisher.storing.store import Store
 from publisher.watching.polling import Poller
 from publisher.watching.reader import Reader
 from schemas.events import EventInfo, EventList, decode_event_list

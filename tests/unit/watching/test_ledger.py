@@ -13,7 +13,7 @@ import pytest
 from publisher.errors import StoreError
 from publisher.monitor import Monitor
 from publisher.outbox import Outbox
-from publisher.store import Store
+from publisher.storing.store import Store
 from publisher.watching import descriptors
 from publisher.watching.inotify import Inotify
 from schemas.events import EventInfo

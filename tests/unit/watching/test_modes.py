@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from publisher.admission import check_spec
-from publisher.ledger_tables import LedgerRoot
 from publisher.monitor import Monitor
+from publisher.storing.ledger_tables import LedgerRoot
 from publisher.watching import descriptors
 from publisher.watching.mounts import find_again, identify
 from schemas.errors import (

@@ -10,8 +10,8 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from publisher.database import frees_room, takes_room
 from publisher.sighting import POSITIVE
+from publisher.storing.database import frees_room, takes_room
 from schemas.monitors import MonitorState
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Protocol
 
-    from publisher.database import Database as StoreDatabase
     from publisher.sighting import Signature
+    from publisher.storing.database import Database as StoreDatabase
 
     class Database(Protocol):
         """What is used of the store's connection."""

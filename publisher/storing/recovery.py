@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import structlog
 
 from publisher.errors import DamagedStoreError, StoreError, StoreFullError
-from publisher.inspection import inspect
-from publisher.reserve import Reserve
-from publisher.salvage import salvage
-from publisher.sidecar import Sidecar
-from publisher.soundness import beside
-from publisher.store import Store
+from publisher.storing.inspection import inspect
+from publisher.storing.reserve import Reserve
+from publisher.storing.salvage import salvage
+from publisher.storing.sidecar import Sidecar
+from publisher.storing.soundness import beside
+from publisher.storing.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

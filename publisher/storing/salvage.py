@@ -12,10 +12,10 @@ import sqlite3
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from publisher.database import translated
-from publisher.mending import copy_of, readable, uri_of
-from publisher.sidecar import MonitorRecord
-from publisher.soundness import problem_of_log, problem_of_old_log
+from publisher.storing.database import translated
+from publisher.storing.mending import copy_of, readable, uri_of
+from publisher.storing.sidecar import MonitorRecord
+from publisher.storing.soundness import problem_of_log, problem_of_old_log
 from schemas.errors import DecodeError
 from schemas.events import decode_event_list
 

@@ -1,7 +1,7 @@
 """The one SQLite file (WAL) that holds the monitors, the outbox and the ledgers: what is in it, and how it is asked.
 
-How the file is opened, guarded and kept from a full disk stands in `publisher.database`; what becomes of one
-that is damaged in `publisher.recovery`.
+How the file is opened, guarded and kept from a full disk stands in `publisher.storing.database`; what becomes of one
+that is damaged in `publisher.storing.recovery`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from publisher.database import Database, frees_room, takes_room
 from publisher.errors import StoreError
-from publisher.ledger_tables import (
+from publisher.storing.database import Database, frees_room, takes_room
+from publisher.storing.ledger_tables import (
     SCHEMA as LEDGER_SCHEMA,
 )
-from publisher.ledger_tables import (
+from publisher.storing.ledger_tables import (
     LedgerTables,
     apply_changes,
     drop_incomplete,
     drop_ledger,
 )
-from publisher.sidecar import MonitorRecord
+from publisher.storing.sidecar import MonitorRecord
 from schemas.monitors import MonitorSpec, MonitorState
 from schemas.rpc import dumps, loads
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from publisher.ledger_tables import LedgerChanges
-    from publisher.reserve import Reserve
-    from publisher.sidecar import Sidecar
+    from publisher.storing.ledger_tables import LedgerChanges
+    from publisher.storing.reserve import Reserve
+    from publisher.storing.sidecar import Sidecar
 
 SCHEMA_VERSION = 2
 
@@ -126,7 +126,7 @@ class Store:
         sidecar: Sidecar | None = None,
         on_damaged: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """Opens or makes the file; `publisher.recovery.open_store` does so for a service.
+        """Opens or makes the file; `publisher.storing.recovery.open_store` does so for a service.
 
         Args:
             path: The file.

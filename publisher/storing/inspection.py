@@ -12,11 +12,11 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from publisher.database import translated
 from publisher.errors import DamagedStoreError
-from publisher.sidecar import MonitorRecord
-from publisher.soundness import problem_before_opening, problem_of_log
-from publisher.store import SCHEMA_VERSION
+from publisher.storing.database import translated
+from publisher.storing.sidecar import MonitorRecord
+from publisher.storing.soundness import problem_before_opening, problem_of_log
+from publisher.storing.store import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path

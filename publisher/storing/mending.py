@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING
 
-from publisher.soundness import beside
+from publisher.storing.soundness import beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ One connection and one lock serve every thread: SQLite admits one writer at a ti
 over at once where SQLite's own busy handler sleeps for milliseconds. The lock is held for one transaction.
 
 A file that turns out to be damaged is marked (`….suspect`): the next start looks at all of it
-(`publisher.inspection`).
+(`publisher.storing.inspection`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, Typ
 import structlog
 
 from publisher.errors import DamagedStoreError, StoreError, StoreFullError
-from publisher.soundness import beside
+from publisher.storing.soundness import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from publisher.reserve import Reserve
+    from publisher.storing.reserve import Reserve
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _LOG_LIMIT_BYTES = 8 << 20
