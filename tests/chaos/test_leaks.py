@@ -20,7 +20,7 @@ from tests.clients.wire import WireClient
 from tests.waiting import eventually
 
 CYCLES = 60 * ROUNDS
-CHURN_STEPS = 1200 * ROUNDS
+CHURN_STEPS = 600
 MEBIBYTE = 1 << 20
 # What the allocator keeps of a peak, once, and not per cycle.
 SLACK_BYTES = 6 * MEBIBYTE
@@ -144,15 +144,17 @@ def test_churn_leaves_nothing(scene: Scene, seed: int) -> None:
     """Hours in short: files and trees come and go; when all is gone again, so is what was kept of it."""
     witness = scene.watch()
     load = Load(scene.root, seed)
-    load.run(CHURN_STEPS // 2)
-    load.clear()
-    witness.settle({})
-    before = holdings(scene)
-    memory = resident_bytes(scene.service.pid)
-    for _ in range(3):
-        load.run(CHURN_STEPS // 2)
+
+    def come_and_go() -> None:
+        load.run(CHURN_STEPS)
         load.clear()
         witness.settle({})
+
+    come_and_go()
+    before = holdings(scene)
+    memory = resident_bytes(scene.service.pid)
+    for _ in range(3 * ROUNDS):
+        come_and_go()
     until_nothing_grew(scene, before)
     assert resident_bytes(scene.service.pid) - memory < SLACK_BYTES
 
