@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import time
@@ -131,7 +132,9 @@ class Lister:
         awaiting = self._visits.awaiting
         if awaiting:
             position = self._tree.watches.position if self._tree.watches is not None else 0
-            ready = [directory for directory, until in awaiting.items() if until <= position]
+            ready = [
+                each for each, _ in itertools.takewhile(lambda each: each[1] <= position, awaiting.items())
+            ]
             for directory in ready:
                 del awaiting[directory]
             self._todo.extend(ready)

@@ -30,7 +30,7 @@ class Visits:
     """How the directories of one monitor are reached. The reader thread's, or that of the thread that starts it.
 
     Attributes:
-        awaiting: Directories that are compared when their records are read up to a position.
+        awaiting: Directories that are compared when their records are read up to a position, in the order of these.
     """
 
     def __init__(self, tree: Tree, roots: Roots, ledger: Ledger, *, watches: bool) -> None:
@@ -92,6 +92,7 @@ class Visits:
         end = self._tree.watches.end if self._tree.watches is not None else 0
         for directory in directories:
             directory.doubtful = True
+            self.awaiting.pop(directory, None)
             self.awaiting[directory] = end
 
     def _is_same(self, directory: Directory, fd: int) -> bool:
