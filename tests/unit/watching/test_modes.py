@@ -340,7 +340,8 @@ def test_an_overflow_is_said_and_made_up_for(site: Site) -> None:
         (site.root / "f7").unlink()
     eventually(lambda: any(e.file_id == "Overflow" for e in site.infos(monitor)))
     eventually(
-        lambda: len({e.file_id for e in site.infos(monitor)} - {f"{site.root}/f7"}) == limit // 2 + 2001
+        lambda: len({e.file_id for e in site.infos(monitor)} - {f"{site.root}/f7"}) == limit // 2 + 2001,
+        every_seconds=0.2,  # it reads ten thousand events, at the cost of the thread that is waited for
     )
     state: dict[str, str] = {}
     for event, path in site.events(monitor):
