@@ -6,6 +6,7 @@ refused or when its time is up.
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from publisher.amqp import AmqpConnection, Refusal
 
     Attempt = Callable[[Callable[[Refusal | None], None]], None]
+
+
+AT_ONCE = 16
+"""Each takes a channel, of which a broker has no more than 2,047 for a connection."""
 
 
 class _Request:
@@ -37,7 +42,9 @@ class MonitorRequests:
         """Each request has `seconds` from its submission on."""
         self._connection = connection
         self._seconds = seconds
-        self._open: list[_Request] = []
+        self._open: dict[_Request, None] = {}
+        self._waiting: deque[_Request] = deque()
+        self._running = 0
         self._closed = False
 
     def submit(self, what: str, attempt: Attempt) -> Future[None]:
@@ -57,8 +64,8 @@ class MonitorRequests:
 
     def retry(self) -> None:
         """There is a connection: starts whatever waits for one."""
-        for request in list(self._open):
-            self._try(request)
+        self._waiting = deque(request for request in self._open if not request.running)
+        self._go_on()
 
     def close(self) -> None:
         """Fails what is open and whatever is still submitted."""
@@ -70,21 +77,27 @@ class MonitorRequests:
         if self._closed:
             request.future.set_exception(ShuttingDownError("the server is shutting down"))
             return
-        self._open.append(request)
+        self._open[request] = None
         request.timer = self._connection.call_later(self._seconds, partial(self._expire, request))
-        self._try(request)
+        self._waiting.append(request)
+        self._go_on()
 
-    def _try(self, request: _Request) -> None:
-        if self._connection.is_open and not request.running:
-            request.running = True
-            request.attempt(partial(self._answered, request))
+    def _go_on(self) -> None:
+        while self._waiting and self._running < AT_ONCE and self._connection.is_open:
+            request = self._waiting.popleft()
+            if request in self._open:
+                request.running = True
+                self._running += 1
+                request.attempt(partial(self._answered, request))
 
     def _answered(self, request: _Request, refusal: Refusal | None) -> None:
         request.running = False
+        self._running -= 1
         if refusal is None:
             self._finish(request, None)
         elif refusal.code:
             self._finish(request, MonitorFailedError(refusal.text))
+        self._go_on()
 
     def _expire(self, request: _Request) -> None:
         why = self._connection.last_error or "the broker does not answer"
@@ -95,7 +108,7 @@ class MonitorRequests:
     def _finish(self, request: _Request, error: Exception | None) -> None:
         if request not in self._open:
             return
-        self._open.remove(request)
+        del self._open[request]
         self._connection.cancel(request.timer)
         if error is None:
             request.future.set_result(None)

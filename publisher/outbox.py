@@ -23,7 +23,6 @@ __all__ = ["Entry", "Outbox"]
 DEFAULT_LIMIT_BYTES = 1 << 30
 ENTRY_OVERHEAD_BYTES = 128
 """What an entry takes on top of its body: its row, key and properties."""
-_PORTION = 256
 _STEP_ON_FULL_DISK = 8
 
 
@@ -111,19 +110,7 @@ class Outbox:
         """Entries above sequence `after`, in order, within both bounds but at least one if there is any."""
         if max_entries < 1:
             return []
-        found: list[Entry] = []
-        total = 0
-        while len(found) < max_entries:
-            portion = self._store.entries(monitor_id, after, min(_PORTION, max_entries - len(found)))
-            for entry in portion:
-                total += len(entry.body)
-                if found and total > max_bytes:
-                    return found
-                found.append(entry)
-            if len(portion) < _PORTION:
-                return found
-            after = portion[-1].sequence
-        return found
+        return self._store.entries(monitor_id, after, max_entries, max_bytes)
 
     def waiting(self) -> list[str]:
         """The monitors that have entries."""

@@ -291,15 +291,21 @@ class Store:
         if state is not None:
             self._monitors_changed()
 
-    def entries(self, monitor_id: str, after: int, limit: int) -> list[Entry]:
-        """Up to `limit` entries of a monitor with a sequence above `after`, in order."""
+    def entries(self, monitor_id: str, after: int, limit: int, limit_bytes: int = 1 << 62) -> list[Entry]:
+        """Entries of a monitor with a sequence above `after`, in order, within both limits but one if there is any."""
+        found: list[Entry] = []
         with self._reading("the outbox could not be read") as db:
-            rows = db.execute(
+            for row in db.execute(
                 "SELECT sequence, routing_key, body, event_count, created_at FROM entries"
                 " WHERE monitor = ? AND sequence > ? ORDER BY sequence LIMIT ?",
                 (self._keys.get(monitor_id), after, limit),
-            ).fetchall()
-        return [Entry(monitor_id, *row) for row in rows]
+            ):
+                entry = Entry(monitor_id, *row)
+                limit_bytes -= len(entry.body)
+                if found and limit_bytes < 0:
+                    break
+                found.append(entry)
+        return found
 
     @frees_room
     def forget_entries(self, up_to: Mapping[str, int]) -> dict[str, tuple[int, int]]:
