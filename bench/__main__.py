@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("requests", "loss", "ledger", "polling", "durability")
+NAMES = ("requests", "loss", "ledger", "polling", "durability", "publish")
 
 
 def main(arguments: list[str]) -> int:
