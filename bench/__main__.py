@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("requests", "loss", "ledger", "polling", "durability", "publish")
+NAMES = ("requests", "loss", "ledger", "polling", "durability", "publish", "scale")
 
 
 def main(arguments: list[str]) -> int:
