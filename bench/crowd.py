@@ -127,7 +127,7 @@ class Crowd:
         deadline = time.monotonic() + LONGEST_SECONDS
         heard = 0
         for method, properties, _ in self._channel.consume(self._queue, auto_ack=True, inactivity_timeout=1):
-            if method is not None:
+            if method is not None and properties is not None:
                 assert not method.routing_key.endswith(".system"), "a monitor had to compare"
                 heard += properties.headers[HEADER_EVENT_COUNT]
             if heard >= events:

@@ -20,7 +20,8 @@ from pathlib import Path
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from bench.publish_child import IN_FLIGHT, MONITOR_ID
+from bench.bare_pika import IN_FLIGHT
+from bench.publish_child import MONITOR_ID
 from bench.site import Site, site
 from bench.table import markdown
 from schemas.topology import Topology

@@ -15,25 +15,26 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import pika
-
+from bench.bare_pika import IN_FLIGHT, Pipelined, RoundTrips
 from bench.site import resident_bytes
 from publisher.amqp import AmqpSettings
-from publisher.message import properties_of
 from publisher.outbox import Entry, Outbox
 from publisher.relay import Relay
 from publisher.store import Store
 from schemas.events import EventInfo, EventList, encode_event_list
-from schemas.monitors import MonitorSpec
-from schemas.topology import Topology, app_id, routing_key
+from schemas.monitors import MonitorSpec, MonitorType, PathMode, WatchEventType
+from schemas.topology import Topology, routing_key
 
 MONITOR_ID = "0b8f3c52-6a1d-4e0c-9f57-2d1c8a7be941"
-IN_FLIGHT = 1024
 LONGEST_SECONDS = 600.0
 _DIRECTORY = "/data/microscopy/2026-09-17/experiment-0042/plate-07/well-B05/field-003/channel-2-gfp"
-_SPEC = MonitorSpec(m_type="Persistent", e_types=("All",), p_mode="Follow", path_string="/data")
+_SPEC = MonitorSpec(
+    m_type=MonitorType.PERSISTENT,
+    e_types=(WatchEventType.ALL,),
+    p_mode=PathMode.FOLLOW,
+    path_string="/data",
+)
 _LIMIT_BYTES = 8 << 30
 _RECORDED_AT_ONCE = 256
 
@@ -80,85 +81,20 @@ def drain(url: str, namespace: str, base: Path, count: int, _events: int) -> dic
 
 
 def pipelined(url: str, namespace: str, _base: Path, count: int, events: int) -> dict[str, float]:
-    """pika's asynchronous connection, always `IN_FLIGHT` messages on their way."""
-    return Pipelined(url, namespace, list(blocks(count, events))).run()
+    return _bare(Pipelined, url, namespace, list(blocks(count, events)))
 
 
 def blocking(url: str, namespace: str, _base: Path, count: int, events: int) -> dict[str, float]:
-    """pika's blocking connection, which waits for the confirm of each message."""
-    entries = list(blocks(count, events))
-    exchange, id_ = Topology(namespace).monitor_exchange(MONITOR_ID), app_id()
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    channel = connection.channel()
-    channel.confirm_delivery()
+    return _bare(RoundTrips, url, namespace, list(blocks(count, events)))
 
-    def work() -> None:
-        for entry in entries:
-            channel.basic_publish(
-                exchange, entry.routing_key, entry.body, properties_of(entry, id_), mandatory=True
-            )
 
-    found = measured(count, work)
-    connection.close()
+def _bare(
+    kind: type[Pipelined | RoundTrips], url: str, namespace: str, entries: list[Entry]
+) -> dict[str, float]:
+    publisher = kind(url, Topology(namespace).monitor_exchange(MONITOR_ID), entries)
+    found = measured(len(entries), publisher.run)
+    publisher.close()
     return found
-
-
-class Pipelined:
-    """The bare competitor: everything in memory, one channel in confirm mode, nothing kept, nothing retried."""
-
-    def __init__(self, url: str, namespace: str, entries: list[Entry]) -> None:
-        self._entries = entries
-        self._left = iter(entries)
-        self._exchange, self._app_id = Topology(namespace).monitor_exchange(MONITOR_ID), app_id()
-        self._on_its_way: dict[int, None] = {}
-        self._sent = self._settled = 0
-        self._channel: Any = None
-        self._connection = pika.SelectConnection(
-            pika.URLParameters(url),
-            on_open_callback=lambda opened: opened.channel(on_open_callback=self._opened),
-        )
-        self._loop = self._connection.ioloop
-
-    def run(self) -> dict[str, float]:
-        self._loop.start()
-
-        def work() -> None:
-            self._send(IN_FLIGHT)
-            self._loop.start()
-
-        return measured(len(self._entries), work)
-
-    def _opened(self, channel: Any) -> None:
-        self._channel = channel
-        channel.confirm_delivery(self._on_settled, callback=lambda _: self._loop.stop())
-
-    def _send(self, count: int) -> None:
-        for entry in islice(self._left, count):
-            self._channel.basic_publish(
-                self._exchange,
-                entry.routing_key,
-                entry.body,
-                properties_of(entry, self._app_id),
-                mandatory=True,
-            )
-            self._sent += 1
-            self._on_its_way[self._sent] = None
-
-    def _on_settled(self, frame: Any) -> None:
-        tag = frame.method.delivery_tag
-        settled = [tag]
-        if frame.method.multiple:
-            settled = []
-            for each in self._on_its_way:
-                if each > tag:
-                    break
-                settled.append(each)
-        for each in settled:
-            del self._on_its_way[each]
-        self._settled += len(settled)
-        self._send(len(settled))
-        if self._settled == len(self._entries):
-            self._loop.stop()
 
 
 @contextmanager

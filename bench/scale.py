@@ -11,6 +11,7 @@ import statistics
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from bench.crowd import Crowd, cpu_seconds, crowd, directories, threads
@@ -109,26 +110,23 @@ def by_monitors(place: Site) -> Iterator[list[str]]:
         for number in CROWDS:
             ours.watch(places[watched:number])
             watched = number
-            yield _row(f"of one monitor among {number:,}", lambda: ours.burst(places[:1], FILES))
+            yield _row(f"of one monitor among {number:,}", partial(ours.burst, places[:1], FILES))
             if number > 1:
-                spread = places[:number]
-                yield _row(
-                    f"evenly over {number:,} monitors", lambda spread=spread: ours.burst(spread, FILES)
-                )
+                yield _row(f"evenly over {number:,} monitors", partial(ours.burst, places[:number], FILES))
 
 
 def by_directories(place: Site) -> Iterator[list[str]]:
     for number in WIDTHS:
         with watched(place, number, 100) as (ours, places):
             yield _row(
-                f"evenly over {number:,} directories of one monitor", lambda: ours.burst(places, FILES)
+                f"evenly over {number:,} directories of one monitor", partial(ours.burst, places, FILES)
             )
 
 
 def by_block_size(place: Site) -> Iterator[list[str]]:
     for size in BLOCK_SIZES:
         with watched(place, 1, size) as (ours, places):
-            yield _row(f"in blocks of {size:,}", lambda: ours.burst(places, FILES))
+            yield _row(f"in blocks of {size:,}", partial(ours.burst, places, FILES))
 
 
 @contextmanager
