@@ -86,8 +86,8 @@ class Crowd:
                 server.start_monitor(monitor_id)
         return time.perf_counter() - began
 
-    def burst(self, directories: Sequence[Path], files: int) -> float:
-        """New files, in turns over the directories: microseconds of the service's processor time for each.
+    def burst(self, directories: Sequence[Path], files: int) -> tuple[float, float]:
+        """New files, in turns over the directories: microseconds of the service's processor time for each, and blocks.
 
         As many at once as the kernel's queue takes, and the next when these are heard.
 
@@ -98,12 +98,13 @@ class Crowd:
         number, used = next(self._bursts), cpu_seconds(self.pid)
         each = files // len(directories)
         paths = (f"{place}/image_{number:03}_{file:05}.tif" for file in range(each) for place in directories)
+        blocks = 0
         while at_once := list(islice(paths, _FILES_AT_ONCE)):
             for path in at_once:
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
-            self._hear(len(at_once))
+            blocks += self._hear(len(at_once))
         self.rest()
-        return (cpu_seconds(self.pid) - used) * 1e6 / files
+        return (cpu_seconds(self.pid) - used) * 1e6 / files, blocks
 
     def rest(self) -> None:
         """Returns when the service has nothing to do, or has ended."""
@@ -129,17 +130,20 @@ class Crowd:
         for queue in (self._queue, self._names.control, self._names.files, self._names.dead_letter):
             self._channel.queue_delete(queue)
 
-    def _hear(self, events: int) -> None:
+    def _hear(self, events: int) -> int:
+        """Consumes until so many events have come; in how many blocks."""
         deadline = time.monotonic() + LONGEST_SECONDS
-        heard = 0
+        heard = blocks = 0
         for method, properties, _ in self._channel.consume(self._queue, auto_ack=True, inactivity_timeout=1):
             if method is not None and properties is not None:
                 assert not method.routing_key.endswith(".system"), "a monitor had to compare"
                 heard += properties.headers[HEADER_EVENT_COUNT]
+                blocks += 1
             if heard >= events:
                 break
             assert time.monotonic() < deadline, f"only {heard} of {events} events were heard"
         self._channel.cancel()
+        return blocks
 
 
 @contextmanager
