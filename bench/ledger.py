@@ -29,8 +29,8 @@ def main() -> str:
 def _per_file() -> list[str]:
     without, with_ledger = [], []
     for _ in range(ROUNDS):
-        without.append(_run("burst", BURST, 1, "none")["us"])
-        with_ledger.append(_run("burst", BURST, 1, "ledger")["us"])
+        without.append(run_monitored("burst", BURST, 1, "none")["us"])
+        with_ledger.append(run_monitored("burst", BURST, 1, "ledger")["us"])
     plain, kept = statistics.median(without), statistics.median(with_ledger)
     return [
         f"CPU per new file, blocks of 100, to the outbox: without / with a ledger, median of {ROUNDS}",
@@ -40,10 +40,10 @@ def _per_file() -> list[str]:
 
 
 def _per_tree(files: int, directories: int, *goals: str) -> list[list[str]]:
-    base = _base()
+    base = temporary()
     try:
-        first = _run("begin", files, directories, "ledger", base)
-        again = _run("restart", files, directories, "ledger", base)
+        first = run_monitored("begin", files, directories, "ledger", base)
+        again = run_monitored("restart", files, directories, "ledger", base)
     finally:
         shutil.rmtree(base)
     tree = f"{files:,} files in {directories:,} directories"
@@ -55,8 +55,11 @@ def _per_tree(files: int, directories: int, *goals: str) -> list[list[str]]:
     ]
 
 
-def _run(what: str, files: int, directories: int, ledger: str, base: Path | None = None) -> dict[str, float]:
-    own = base or _base()
+def run_monitored(
+    what: str, files: int, directories: int, ledger: str, base: Path | None = None
+) -> dict[str, float]:
+    """What a monitor in a process of its own measures; without `base` it has a directory of its own."""
+    own = base or temporary()
     try:
         command = [
             sys.executable,
@@ -76,6 +79,7 @@ def _run(what: str, files: int, directories: int, ledger: str, base: Path | None
             shutil.rmtree(own)
 
 
-def _base() -> Path:
+def temporary() -> Path:
+    """A new directory, on tmpfs where there is one."""
     shm = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="fsherald-bench-", dir=shm if shm.is_dir() else None))
