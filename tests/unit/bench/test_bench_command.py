@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import main
+from bench.__main__ import NAMES, main
 
 
 def test_a_name_that_is_none_is_answered_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -14,7 +14,7 @@ def test_a_name_that_is_none_is_answered_with_those_that_are(capsys: pytest.Capt
     with pytest.raises(SystemExit) as ended:
         main(["nothing"])
     assert ended.value.code == 2
-    assert "there are: requests, loss" in capsys.readouterr().err
+    assert f"there are: {', '.join(NAMES)}" in capsys.readouterr().err
 
 
 def test_the_tables_are_written_to_a_file_too(

@@ -62,6 +62,7 @@ def test_no_more_than_a_few_are_under_way(connection: Any) -> None:
 
 
 def test_a_refusal_is_the_end_of_one_and_the_turn_of_the_next(connection: Any) -> None:
+    """Whoever asked hears why."""
     requests, attempts = MonitorRequests(connection, seconds=10), Attempts()
     futures = [requests.submit("a monitor", attempts) for _ in range(AT_ONCE + 1)]
     attempts.answer(Refusal(403, "no right"))
@@ -70,6 +71,7 @@ def test_a_refusal_is_the_end_of_one_and_the_turn_of_the_next(connection: Any) -
 
 
 def test_what_a_lost_connection_has_cut_off_is_tried_on_the_next(connection: Any) -> None:
+    """All of it, those that had not had their turn too."""
     requests, attempts = MonitorRequests(connection, seconds=10), Attempts()
     futures = [requests.submit("a monitor", attempts) for _ in range(2 * AT_ONCE)]
     connection.is_open = False
