@@ -7,6 +7,7 @@ right after it is repeated a millisecond later.
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -85,6 +86,7 @@ class Settler:
         self._agenda: list[tuple[float, str]] = []
         self._round = 0
         self._gone: list[str] = []
+        self._held: list[str] = []
 
     def holds(self, path: str) -> bool:
         """Whether the file is awaited, so not reported yet."""
@@ -265,12 +267,27 @@ class Settler:
 
     def due(self, now: float) -> Iterator[Settled]:
         """Looks again at what is due and yields what has turned out to be done."""
+        if self._held and self._has_room():
+            self._release(now)
         while (at := self.due_at()) is not None and at <= now:
             path = heapq.heappop(self._agenda)[1]
             if path in self._pending:
                 yield from self._look_again(path, now)
             else:
                 yield from self._report_growth(path, now)
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether files that are due wait for room."""
+        return bool(self._held)
+
+    def _release(self, now: float) -> None:
+        held, self._held = self._held, []
+        for path in held:
+            pending = self._pending.get(path)
+            if pending is not None:
+                pending.due = now
+                heapq.heappush(self._agenda, (now, path))
 
     def last_look(self) -> Iterator[Settled]:
         """The monitor stops: what is done by now, whether it was due or not; the rest is dropped."""
@@ -302,7 +319,8 @@ class Settler:
     def _look_again(self, path: str, now: float) -> Iterator[Settled]:
         pending = self._pending[path]
         if pending.scanned and not self._has_room():
-            self._wait(path, pending, now)
+            pending.due = math.inf
+            self._held.append(path)
             return
         sighting = self._look(path)
         quiet = sighting.signature is not None and sighting.signature == pending.signature

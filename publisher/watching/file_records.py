@@ -48,9 +48,7 @@ class FileRecords:
         elif mask & _MOVED_TO and cookie in self._paired:
             self._paired.discard(cookie)
         elif name in directory.directories:
-            self._files.forget(
-                directory, name
-            )  # a listing was faster, and has told what came after this file
+            self._files.forget(directory, name)  # a listing was faster, and told what came after it
         elif mask & _CREATE:
             self._created(directory, name, awaits_close=(directory.wd, name) in batch.closed)
         elif mask & _CLOSE_WRITE:

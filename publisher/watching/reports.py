@@ -50,8 +50,8 @@ class Fresh:
         self._marked: deque[tuple[int, int, list[str]]] = deque()
 
     def __bool__(self) -> bool:
-        """Whether anything is remembered."""
-        return bool(self._signatures)
+        """Whether anything is remembered, or was and was forgotten since."""
+        return bool(self._unmarked or self._marked)
 
     def remember(self, path: str, signature: Signature) -> None:
         """A listing reported this."""

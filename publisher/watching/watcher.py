@@ -176,7 +176,7 @@ class Watcher:
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do, now or when what is queued is read."""
-        return self._lister.busy or bool(self._reports_of_files.fresh)
+        return self._lister.busy or self._settler.holds_back or bool(self._reports_of_files.fresh)
 
     def step(self, now: float, seconds: float) -> None:
         """Watches and lists directories that are new, or to be compared, for about as long and while there is room."""

@@ -221,3 +221,23 @@ def test_a_look_at_the_disk_tells_writers_links_and_absence(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "p")
     assert look(str(tmp_path / "l")).openness is Openness.SPECIAL
     assert look(str(tmp_path / "p")).openness is Openness.SPECIAL
+
+
+def test_files_that_a_listing_found_wait_for_room(disk: Disk) -> None:
+    """They are not looked at until there is; what a record has announced does not wait."""
+    room = False
+    settler = Settler(
+        settle_seconds=1.0, modify_interval_seconds=1.0, look=lambda _: disk.sighting, has_room=lambda: room
+    )
+    disk.shows(Openness.OPEN)
+    for path in ("/found", "/gone"):
+        assert settler.found(path, 0.0) is None
+    settler.expect("/announced", 0.0)
+    disk.shows(Openness.CLOSED)
+    assert due(settler, 100.0) == [("/announced", "Create")]
+    assert settler.holds_back
+    assert settler.due_at() is None
+    settler.forget("/gone")
+    room = True
+    assert due(settler, 200.0) == [("/found", "Create")]
+    assert not settler.holds_back
