@@ -121,13 +121,12 @@ class Consumer:
     def _declare(self, channel: Channel) -> None:
         self._channel = channel
         self._generation += 1
-        guard = self._connection.guard
-        channel.add_on_cancel_callback(guard(self._on_cancelled))
+        channel.add_on_cancel_callback(self._connection.guard(self._on_cancelled))
         channel.queue_declare(
             self._queue.name,
             durable=True,
             arguments=dict(self._queue.arguments),
-            callback=guard(lambda _frame: self._consume(channel)),
+            callback=self._connection.answer_on(channel, lambda _frame: self._consume(channel)),
         )
 
     def _consume(self, channel: Channel) -> None:
@@ -136,9 +135,12 @@ class Consumer:
             self._retry_seconds = _FIRST_RETRY_SECONDS
             _log.info("consuming", queue=self._queue.name)
 
-        guard = self._connection.guard
         channel.basic_qos(prefetch_count=self._queue.prefetch)
-        channel.basic_consume(self._queue.name, guard(self._on_delivery), callback=guard(consuming))
+        channel.basic_consume(
+            self._queue.name,
+            self._connection.guard(self._on_delivery),
+            callback=self._connection.answer_on(channel, consuming),
+        )
 
     def _cancel(self) -> None:
         self.is_consuming = False

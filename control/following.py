@@ -75,7 +75,7 @@ class _Lines:
         expected = self._last_sequence.get(block.monitor_id, block.sequence - 1) + 1
         if block.sequence > expected:
             lines.insert(0, rendering.missing_line(block.monitor_id, expected, block.sequence - 1))
-        self._last_sequence[block.monitor_id] = block.sequence
+        self._last_sequence[block.monitor_id] = max(block.sequence, expected - 1)
         self._console.print(Text("\n").join(lines), soft_wrap=True)
 
 

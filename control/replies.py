@@ -125,7 +125,7 @@ class Replies:
 
         guard = self._connection.guard
         channel.add_on_return_callback(guard(self._on_returned))
-        channel.confirm_delivery(guard(self._on_confirm), callback=guard(ready))
+        channel.confirm_delivery(guard(self._on_confirm), callback=self._connection.answer_on(channel, ready))
 
     def _pump(self) -> None:
         while (

@@ -196,7 +196,8 @@ class RpcClient:
 
         guard = self._connection.guard
         channel.add_on_return_callback(guard(self._on_returned))
-        channel.basic_consume(REPLY_TO, guard(self._on_reply), auto_ack=True, callback=guard(consuming))
+        callback = self._connection.answer_on(channel, consuming)
+        channel.basic_consume(REPLY_TO, guard(self._on_reply), auto_ack=True, callback=callback)
 
     def _advance(self) -> None:
         """Publishes what waits, once the replies can come in and a server is known to be there."""
@@ -218,7 +219,7 @@ class RpcClient:
             else:
                 self._fail_unpublished(NoServerError(self.queue))
 
-        channel.queue_declare(self.queue, passive=True, callback=self._connection.guard(found))
+        channel.queue_declare(self.queue, passive=True, callback=self._connection.answer_on(channel, found))
 
     def _on_look_refused(self, _channel: Channel, refusal: Refusal) -> None:
         self._looking = False

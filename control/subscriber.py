@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from control.client_errors import BrokerUnreachableError, ClientClosedError, NoServerError
+from control.handed_out import HandedOut
 from control.subscription import Delivery, Source, Subscription
 from publisher.amqp import AmqpSettings
 from schemas.errors import NoSuchMonitorError
@@ -33,6 +34,9 @@ _log = structlog.get_logger()
 
 class EventSubscriber:
     """Blocks in order, each once, as they come: an iterator and a context manager, for one thread at a time.
+
+    After a lost connection to a named queue, or beside another consumer of it that was lost, the broker may deliver
+    earlier blocks after later ones; they are handed out as they come (`sequence` tells).
 
     A block counts as handled, and is acknowledged, when the next one is asked for or the `with` is left without
     an exception. Without `queue` the subscription lives in a queue of its own that ends with the connection:
@@ -89,7 +93,7 @@ class EventSubscriber:
         self._subscription = Subscription(settings, source, on_connected)
         self._timeout_seconds = timeout_seconds
         self._current: Delivery | None = None
-        self._last_sequence: dict[str, int] = {}
+        self._handed_out: dict[str, HandedOut] = {}
 
     def __enter__(self) -> Self:
         """Starts."""
@@ -185,10 +189,10 @@ class EventSubscriber:
             _log.warning("not an EventList, rejected", exchange=self._exchange, reason=str(exc))
             self._subscription.settle(delivery, reject=True)
             return None
-        if block.sequence <= self._last_sequence.get(block.monitor_id, 0):
+        handed_out = self._handed_out.setdefault(block.monitor_id, HandedOut())
+        if not handed_out.take(block.sequence, redelivered=delivery.redelivered):
             self._subscription.settle(delivery)
             return None
-        self._last_sequence[block.monitor_id] = block.sequence
         self._current = delivery
         return block
 

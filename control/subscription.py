@@ -43,10 +43,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message, and what it takes to acknowledge it."""
+    """One message, whether the broker delivered it before, and what it takes to acknowledge it."""
 
     channel: Channel
     delivery_tag: int
+    redelivered: bool
     body: bytes
 
 
@@ -113,7 +114,8 @@ class Subscription:
                 channel, self._source.queue or "", self._source.keys if self._source.is_one_monitor else []
             )
 
-        channel.queue_declare(self._source.queue or "", passive=True, callback=self.connection.guard(found))
+        callback = self.connection.answer_on(channel, found)
+        channel.queue_declare(self._source.queue or "", passive=True, callback=callback)
 
     def _on_no_queue(self, channel: Channel, refusal: Refusal) -> None:
         if refusal.code == _NOT_FOUND and "no queue" in refusal.text:
@@ -133,7 +135,7 @@ class Subscription:
             auto_delete=exclusive,
             durable=not exclusive,
             arguments=None if exclusive else {"x-queue-type": "quorum"},
-            callback=self.connection.guard(declared),
+            callback=self.connection.answer_on(channel, declared),
         )
 
     def _bind(self, channel: Channel, name: str, keys: Sequence[str]) -> None:
@@ -142,7 +144,7 @@ class Subscription:
         channel.basic_qos(prefetch_count=self._source.prefetch)
         guard = self.connection.guard
         channel.add_on_cancel_callback(guard(lambda _frame: self._end(f"queue {name!r} was deleted")))
-        subscribed = guard(lambda _frame: self._on_subscribed(channel))
+        subscribed = self.connection.answer_on(channel, lambda _frame: self._on_subscribed(channel))
         channel.basic_consume(name, guard(self._on_delivery), callback=subscribed)
 
     def _on_subscribed(self, channel: Channel) -> None:
@@ -154,7 +156,7 @@ class Subscription:
             self._on_connected(True)
 
     def _on_delivery(self, channel: Channel, method: Any, _properties: object, body: bytes) -> None:
-        self.arrived.put(Delivery(channel, method.delivery_tag, body))
+        self.arrived.put(Delivery(channel, method.delivery_tag, method.redelivered, body))
 
     def _end(self, reason: str) -> None:
         self.arrived.put(SubscriptionError(f"the subscription to {self._source.exchange} ended: {reason}"))

@@ -162,6 +162,14 @@ class AmqpConnection:
         """`callback` for pika: what it raises ends this thread instead of passing for a lost connection."""
         return self._io.guard(callback)
 
+    def answer_on(self, channel: Channel, callback: Callable[..., None]) -> Callable[..., None]:
+        """`callback` for what the broker answers to a request on `channel`: guarded, and not called once it closes.
+
+        An answer may be on its way while a channel begins to close, of which its `on_closed` is told; nothing can be
+        done on the channel any more.
+        """
+        return self._io.guard(lambda *args: callback(*args) if channel.is_open else None)
+
     def open_channel(
         self, on_open: Callable[[Channel], None], on_closed: Callable[[Channel, Refusal], None]
     ) -> bool:

@@ -55,7 +55,7 @@ def on_own_channel(connection: AmqpConnection, steps: Steps, on_done: Outcome) -
             channel.close()
             finish(None)
 
-        steps(channel, connection.guard(done))
+        steps(channel, connection.answer_on(channel, done))
 
     if not connection.open_channel(opened, lambda _channel, refusal: finish(refusal)):
         finish(Refusal(0, "not connected"))

@@ -54,9 +54,8 @@ class PublishingChannel:
     def _opened(self, channel: Channel) -> None:
         guard = self._connection.guard
         channel.add_on_return_callback(guard(self._settlements.on_returned))
-        channel.confirm_delivery(
-            guard(self._settlements.on_settled), callback=guard(lambda _frame: self._confirms(channel))
-        )
+        ready = self._connection.answer_on(channel, lambda _frame: self._confirms(channel))
+        channel.confirm_delivery(guard(self._settlements.on_settled), callback=ready)
 
     def _confirms(self, channel: Channel) -> None:
         self.current = channel

@@ -187,6 +187,9 @@ class ScriptedConnection:
     def guard(self, callback: Callable[..., None]) -> Callable[..., None]:
         return callback
 
+    def answer_on(self, _channel: object, callback: Callable[..., None]) -> Callable[..., None]:
+        return callback
+
     def call_later(self, seconds: float, work: Callable[[], None]) -> object:
         heapq.heappush(self._timers, (self.now + seconds, next(self._order), work))
         return None

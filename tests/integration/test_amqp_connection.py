@@ -98,6 +98,25 @@ def test_a_hook_that_fails_ends_the_thread(vhost: VirtualHost):
     assert not owner.connection.is_open
 
 
+def test_an_answer_to_a_channel_that_is_closing_is_not_handed_over(vhost: VirtualHost):
+    """It was on its way when the connection was stopped; nothing can be done on the channel any more."""
+    order: SimpleQueue[str] = SimpleQueue()
+
+    def on_open(connection: AmqpConnection) -> None:
+        connection.open_channel(ask, lambda _channel, refusal: order.put(f"closed {refusal.code}"))
+
+    def ask(channel: Channel) -> None:
+        answered = owner.connection.answer_on(channel, lambda _frame: order.put("answered"))
+        channel.queue_declare("", exclusive=True, callback=answered)
+        owner.connection.stop()
+
+    owner = Owner(vhost.url, on_open)
+    owner.connection.start()
+    assert owner.connection.join(SECONDS)
+    assert owner.died.empty(), owner.died.get()
+    assert [order.get_nowait(), order.empty()] == ["closed 0", True]
+
+
 def test_a_guarded_callback_that_fails_ends_the_thread(vhost: VirtualHost):
     """The same for what an owner gives to a channel itself."""
 

@@ -477,6 +477,28 @@ def test_a_user_without_permission_is_told_so(vhost: VirtualHost, start_relay: S
         vhost.broker.delete_user(user)
 
 
+@pytest.mark.parametrize("round_trips", range(4))
+def test_a_relay_that_is_stopped_while_the_broker_answers_ends_in_peace(
+    vhost: VirtualHost, outbox: MemoryOutbox, start_relay: StartRelay, round_trips: int
+):
+    """Answers to channels that close already count for nothing; the fixture tells if the thread died of one."""
+    outbox.put(A, 1)
+    relay = start_relay(vhost.url)
+    connection = relay._connection
+
+    def stop_after(rounds: int) -> None:
+        if rounds:
+            connection.open_channel(lambda _channel: stop_after(rounds - 1), lambda *_: None)
+        else:
+            relay.stop()
+
+    eventually(lambda: connection.is_open)
+    request = relay.declare_monitor(A, "inbox")
+    connection.call(lambda: stop_after(round_trips))
+    assert relay.join(SECONDS)
+    assert request.done()
+
+
 def test_a_request_fails_in_time_while_there_is_no_broker(
     vhost: VirtualHost, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
 ):
