@@ -6,6 +6,7 @@ says what to do on a fresh connection (`on_open`); everything else about staying
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -41,7 +42,7 @@ _RECONNECT_PAUSE_SECONDS = 0.05
 _CLOSE_SECONDS = 2.0
 """How long a polite close may take; a broker in alarm does not even read it."""
 _JOINED_BYTES = 64 << 10
-"""Up to here the frames of a message go out in one piece: copying them costs less than a system call each."""
+"""Up to here frames go out in one piece: copying them costs less than a system call each."""
 
 _log = structlog.get_logger()
 
@@ -52,10 +53,36 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 class _Connection(pika.SelectConnection):
     """pika's, which would send the method, the header and the body of a message in a packet each."""
 
+    _kept: list[bytes] | None = None
+    _kept_bytes = 0
+
+    def keep(self) -> None:
+        """Keeps what is to be sent until `release`, and sends it in as few pieces as make sense."""
+        self._kept = []
+
+    def release(self) -> None:
+        """Sends what was kept."""
+        self._send_kept()
+        self._kept = None
+
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        if len(marshaled_frames) > 1 and sum(map(len, marshaled_frames)) <= _JOINED_BYTES:
+        size = sum(map(len, marshaled_frames))
+        if self._kept is not None:
+            if self._kept_bytes + size > _JOINED_BYTES:
+                self._send_kept()
+            if size <= _JOINED_BYTES:
+                self._kept += marshaled_frames
+                self._kept_bytes += size
+                return
+        elif len(marshaled_frames) > 1 and size <= _JOINED_BYTES:
             marshaled_frames = [b"".join(marshaled_frames)]
         super()._output_marshaled_frames(marshaled_frames)
+
+    def _send_kept(self) -> None:
+        if self._kept:
+            super()._output_marshaled_frames([b"".join(self._kept)])
+            self._kept = []
+            self._kept_bytes = 0
 
 
 class AmqpConnection:
@@ -103,7 +130,7 @@ class AmqpConnection:
         self._io: IoThread = IoThread(settings.connection_name) if beside is None else beside._io  # noqa: SLF001 - of its own class
         self._io.admit(self, on_died=on_died)
         # Written by the connection's thread alone.
-        self._connection: pika.SelectConnection | None = None
+        self._connection: _Connection | None = None
         self._complaints: set[str] = set()
         self._opened_times = 0
         self.is_open = False
@@ -169,6 +196,19 @@ class AmqpConnection:
         done on the channel any more.
         """
         return self._io.guard(lambda *args: callback(*args) if channel.is_open else None)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent within goes out in as few system calls as make sense, at the end if not before."""
+        connection = self._connection
+        if connection is None:
+            yield
+            return
+        connection.keep()
+        try:
+            yield
+        finally:
+            connection.release()
 
     def open_channel(
         self, on_open: Callable[[Channel], None], on_closed: Callable[[Channel, Refusal], None]

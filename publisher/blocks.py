@@ -55,9 +55,18 @@ class Blocks:
         if self._events and len(self._events) + len(events) > self._limit >= len(events):
             full.append(self.take())
         for event in events:
-            if self._repeats(event):
-                continue
-            self._append(event, now)
+            if event.type == "Modify":
+                if event.file_id in self._modified:
+                    continue  # this block says so already, with nothing else of the file since
+                self._modified.add(event.file_id)
+            elif self._modified:
+                self._modified.discard(event.file_id)
+            if not self._events:
+                self._deadline = now + self._interval
+            self._pause_at = now + self._pause
+            self._events.append(event)
+            self.added += 1
+            self._characters += len(event.file_id) + len(event.base_name) + EVENT_OVERHEAD_CHARACTERS
             if len(self._events) >= self._limit or self._characters >= CHARACTERS_LIMIT:
                 full.append(self.take())
         return full
@@ -80,21 +89,3 @@ class Blocks:
         if not self._events:
             return None
         return min(self._deadline, self._pause_at)
-
-    def _repeats(self, event: EventInfo) -> bool:
-        """Whether this block says already that the file was modified, with nothing else of it since."""
-        if event.type != "Modify":
-            self._modified.discard(event.file_id)
-            return False
-        if event.file_id in self._modified:
-            return True
-        self._modified.add(event.file_id)
-        return False
-
-    def _append(self, event: EventInfo, now: float) -> None:
-        if not self._events:
-            self._deadline = now + self._interval
-        self._pause_at = now + self._pause
-        self._events.append(event)
-        self.added += 1
-        self._characters += len(event.file_id) + len(event.base_name) + EVENT_OVERHEAD_CHARACTERS

@@ -6,6 +6,7 @@ window is filled again, and what is confirmed is forgotten in one transaction.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from functools import partial
@@ -34,6 +35,8 @@ _PORTION_ENTRIES = 128
 """How many entries of one lane go out before the next lane has its turn."""
 _DECLARATIONS_AT_ONCE = 16
 _STALL_SECONDS = 5.0
+FORGET_SECONDS = 0.01
+"""What is confirmed is forgotten no more often than this: it takes a transaction."""
 
 _log = structlog.get_logger()
 
@@ -77,6 +80,10 @@ class Delivery:
         self._ready: deque[Lane] = deque()
         self._undeclared: deque[Lane] = deque()
         self._declaring = 0
+        self._clock = clock
+        self._concluded_at = -math.inf
+        self._concludes = False
+        self._unforgotten: set[Lane] = set()
 
     @property
     def held(self) -> frozenset[str]:
@@ -97,7 +104,7 @@ class Delivery:
     def busy(self) -> bool:
         """Whether anything is on its way or could be sent; held lanes do not count, nor what cannot be read."""
         waiting = (self._ready or self._undeclared) and self._backlog.is_readable
-        return bool(self._window or waiting or self._declaring or self.settlements.is_due)
+        return bool(self._window or waiting or self._declaring or self.settlements.is_due or self._concludes)
 
     # Told by the relay.
 
@@ -134,7 +141,9 @@ class Delivery:
 
     def drop(self, monitor_id: str) -> None:
         """Forgets a monitor."""
-        self.lanes.pop(monitor_id, None)
+        lane = self.lanes.pop(monitor_id, None)
+        if lane is not None:
+            self._unforgotten.discard(lane)
         self._holds.forget(monitor_id)
         self._backlog.drop(monitor_id)
 
@@ -152,6 +161,8 @@ class Delivery:
     def shut(self) -> None:
         """Sends nothing any more."""
         self._channel.shut()
+        if self._concludes:
+            self._conclude()
         self._backlog.give_up()
 
     # The channel.
@@ -217,16 +228,17 @@ class Delivery:
             self._queue(lane)
             return
         lane.more = bool(entries)
-        for entry in entries:
-            channel.basic_publish(
-                lane.exchange,
-                entry.routing_key,
-                entry.body,
-                properties_of(entry, self._app_id),
-                mandatory=True,
-            )
-            lane.sent(entry.sequence)
-            self._window.send(lane, entry.sequence, len(entry.body))
+        with self._connection.together():
+            for entry in entries:
+                channel.basic_publish(
+                    lane.exchange,
+                    entry.routing_key,
+                    entry.body,
+                    properties_of(entry, self._app_id),
+                    mandatory=True,
+                )
+                lane.sent(entry.sequence)
+                self._window.send(lane, entry.sequence, len(entry.body))
         if lane.state is LaneState.FLOWING:
             self._queue(lane)
 
@@ -265,18 +277,29 @@ class Delivery:
     # What comes back.
 
     def _round(self) -> None:
-        for lane in self.settlements.touched:
+        touched = self.settlements.take_touched()
+        self._unforgotten |= touched
+        for lane in touched:
             if came_back := lane.turn():
                 self._holds.hold(lane, came_back)
             elif lane.state is LaneState.FLOWING and lane.monitor_id in self._holds.held:
                 self._holds.end(lane)
             self._queue(lane)
         self._pump()
-        self._conclude()
+        if not self._concludes:
+            self._concludes = True
+            pause = self._concluded_at + FORGET_SECONDS - self._clock()
+            if pause > 0:
+                self._connection.call_later(pause, self._conclude)
+            else:
+                self._conclude()
 
     def _conclude(self) -> None:
         """Forgets what the lanes have confirmed."""
-        touched = self.settlements.take_touched()
+        self._concludes = False
+        self._concluded_at = self._clock()
+        touched = self._unforgotten | self.settlements.take_touched()
+        self._unforgotten = set()
         confirmed: dict[str, int] = {}
         for lane in touched:
             sequence = lane.take_confirmed()

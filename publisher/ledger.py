@@ -75,12 +75,17 @@ class Ledger:
         latest = {
             (directory, name): signature for _, directory, name, signature in _cut(self._files, position)
         }
-        for (directory, name), signature in latest.items():
-            encoded = name.encode("utf-8", "surrogateescape")
-            if signature is None:
-                changes.gone_files.append((directory, encoded))
-            else:
-                changes.files.append((directory, encoded, *signature))
+        changes.files = [
+            (directory, name.encode("utf-8", "surrogateescape"), *signature)
+            for (directory, name), signature in latest.items()
+            if signature is not None
+        ]
+        if len(changes.files) < len(latest):
+            changes.gone_files = [
+                (directory, name.encode("utf-8", "surrogateescape"))
+                for (directory, name), signature in latest.items()
+                if signature is None
+            ]
         last = {key: row for _, key, row in _cut(self._directories, position)}
         for key, row in last.items():
             if row is None:

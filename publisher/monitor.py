@@ -272,7 +272,8 @@ class Monitor:
     def accept(self, events: list[EventInfo]) -> None:
         """Events that are settled and wanted, side by side: into blocks."""
         now = time.monotonic()
-        self._full += self._blocks.add(events, now)
+        if full := self._blocks.add(events, now):
+            self._full += full
         self._ledger.position = self._blocks.added
         self._lifetime.happened(now)
 

@@ -47,13 +47,8 @@ class Settlements:
         self._on_round = on_round
         self._touched: set[Lane] = set()
 
-    @property
-    def touched(self) -> set[Lane]:
-        """The lanes with something settled since `take_touched`."""
-        return self._touched
-
     def take_touched(self) -> set[Lane]:
-        """The same, and starts over."""
+        """The lanes with something settled since it was asked for the last time."""
         touched, self._touched = self._touched, set()
         return touched
 

@@ -50,12 +50,7 @@ class Sighting(NamedTuple):
 
 def signature_of(found: os.stat_result) -> Signature:
     """What identifies the content of the file that was found so."""
-    return (
-        found.st_ino & POSITIVE,
-        found.st_size,
-        found.st_mtime_ns & POSITIVE,
-        stat.S_IFMT(found.st_mode) >> 12,
-    )
+    return (found.st_ino & POSITIVE, found.st_size, found.st_mtime_ns & POSITIVE, found.st_mode >> 12 & 0xF)
 
 
 def glance(path: str) -> Signature | None:
@@ -66,6 +61,9 @@ def glance(path: str) -> Signature | None:
         return None
 
 
+_LOOK_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_SETSIG, _SIGURG = fcntl.F_SETSIG, int(signal.SIGURG)
+_SETLEASE, _READ_LEASE = fcntl.F_SETLEASE, fcntl.F_RDLCK
 _REPLACED = Sighting(Openness.GONE)
 """There is a directory by now: the file that had the name before is gone."""
 
@@ -76,9 +74,10 @@ def look(path: str) -> Sighting:
         found = os.lstat(path)
     except OSError as exc:
         return _unseen(exc)
-    if stat.S_ISDIR(found.st_mode):
-        return _REPLACED
-    if not stat.S_ISREG(found.st_mode):
+    kind = found.st_mode & 0o170000
+    if kind != stat.S_IFREG:
+        if kind == stat.S_IFDIR:
+            return _REPLACED
         return Sighting(Openness.SPECIAL, signature_of(found), found.st_nlink)
     openness, found = _writers(path, found)
     young = abs(time.time() - found.st_ctime) < YOUNG_SECONDS
@@ -133,13 +132,13 @@ def _unseen(exc: OSError) -> Sighting:
 def _writers(path: str, found: os.stat_result) -> tuple[Openness, os.stat_result]:
     """Whether anybody can write to a regular file, and how it was then: if nobody can, as the last one left it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, _LOOK_FLAGS)
     except OSError as exc:
         return (Openness.GONE if exc.errno == errno.ENOENT else Openness.UNKNOWN), found
     try:
         # A writer that comes this moment has the kernel signal us: by one that is ignored, SIGIO would kill.
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, _SETSIG, _SIGURG)
+        fcntl.fcntl(fd, _SETLEASE, _READ_LEASE)
         return Openness.CLOSED, os.fstat(fd)
     except OSError as exc:
         return (Openness.OPEN if exc.errno == errno.EAGAIN else Openness.UNKNOWN), found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
@@ -189,6 +190,9 @@ class ScriptedConnection:
 
     def answer_on(self, _channel: object, callback: Callable[..., None]) -> Callable[..., None]:
         return callback
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def call_later(self, seconds: float, work: Callable[[], None]) -> object:
         heapq.heappush(self._timers, (self.now + seconds, next(self._order), work))

@@ -34,15 +34,13 @@ class FileRecords:
         self._reports = reports
         self._files = files
         self._turn = turn
+        self._by_path = filter_.by_path
         self._paired: set[int] = set()
 
     def take(self, directory: Directory, mask: int, cookie: int, name: str, batch: Batch) -> None:
         """Takes one record about the file `name` in `directory`."""
-        if not self._filter.wants_file(directory.path, name):
-            if mask & _MOVED_FROM:
-                self._moved_from(directory, cookie, name, batch)
-            elif not mask & (_CREATE | _MODIFY):
-                self._reports.filtered += 1
+        if not self._filter.wants_file(directory.path if self._by_path else "", name):
+            self._unwanted(directory, mask, cookie, name, batch)
         elif mask & _MOVED_FROM:
             self._moved_from(directory, cookie, name, batch)
         elif mask & _MOVED_TO and cookie in self._paired:
@@ -50,7 +48,7 @@ class FileRecords:
         elif name in directory.directories:
             self._files.forget(directory, name)  # a listing was faster, and told what came after it
         elif mask & _CREATE:
-            self._created(directory, name, awaits_close=(directory.wd, name) in batch.closed)
+            self._made(directory, mask, name, batch)
         elif mask & _CLOSE_WRITE:
             self._closed(directory, name)
         elif mask & _MODIFY:
@@ -59,6 +57,29 @@ class FileRecords:
             self._gone(directory, name)
         elif mask & _MOVED_TO:
             self._arrived(directory, name, [])
+
+    def _unwanted(self, directory: Directory, mask: int, cookie: int, name: str, batch: Batch) -> None:
+        if mask & _MOVED_FROM:
+            self._moved_from(directory, cookie, name, batch)
+        elif mask & _CLOSE_WRITE or not mask & (_CREATE | _MODIFY):
+            self._reports.filtered += 1
+
+    def _made(self, directory: Directory, mask: int, name: str, batch: Batch) -> None:
+        """A file was made, and perhaps written to and closed: `Batch.parse` joins the records of that."""
+        if not mask & _CLOSE_WRITE:
+            self._created(directory, name, awaits_close=(directory.wd, name) in batch.closed)
+            if mask & _MODIFY:
+                self._modified(directory, name)
+            return
+        path = directory.prefix + name
+        if name in directory.files or self._settler.holds(path):  # a listing was faster than the record
+            if mask & _MODIFY:
+                self._modified(directory, name)
+            self._closed(directory, name)
+            return
+        sighting = self._settler.arrived(path, "Create", self._turn.now, closed=True)
+        if sighting is not None and not self._is_decided_later(directory, path, "Create", sighting.signature):
+            self._files.report(directory, name, "Create", sighting.signature)
 
     def _created(self, directory: Directory, name: str, *, awaits_close: bool) -> None:
         path = directory.prefix + name

@@ -41,7 +41,7 @@ class FileReports:
     ) -> None:
         """A file is new, or has new content."""
         origin: Literal["scan"] | None = "scan" if scanned else None
-        self._reports.send([EventInfo(directory.prefix + name, name, verdict, origin=origin)])
+        self._reports.send_file(EventInfo(directory.prefix + name, name, verdict, None, origin))
         self.know(directory, name, signature)
 
     def report_found(

@@ -64,19 +64,38 @@ class Batch:
         return part
 
     def parse(self, buffer: bytes) -> bool:
-        """Adds the records in `buffer`; true if a rename's second half is still to come."""
+        """Adds the records in `buffer`; true if a rename's second half is still to come.
+
+        What is written to a file and its close, if they follow its making at once, become one record with that.
+        """
         offset = 0
         end = len(buffer)
         unpack = _HEADER.unpack_from
-        append = self.records.append
+        records = self.records
+        append = records.append
         open_cookies: set[int] = set()
+        made = 0  # the mask of the last record, if that was about the making of a file
+        made_wd, made_name = -1, b""
         while offset < end:
             wd, mask, cookie, length = unpack(buffer, offset)
-            offset += 16
-            name = buffer[offset : offset + length].rstrip(b"\0").decode("utf-8", "surrogateescape")
-            offset += length
+            begin = offset + 16
+            offset = begin + length
+            raw = buffer[begin:offset]
+            if made and mask & 0xA and wd == made_wd and raw == made_name:  # IN_MODIFY or IN_CLOSE_WRITE
+                made |= mask
+                name = records[-1][3]
+                records[-1] = (wd, made, 0, name)
+                if made & 0x8:
+                    self.closed.add((wd, name))
+                    made = 0
+                continue
+            name = raw.rstrip(b"\0").decode("utf-8", "surrogateescape")
             append((wd, mask, cookie, name))
-            if mask & 0x8:  # IN_CLOSE_WRITE
+            if mask == 0x100:  # IN_CREATE, and of a file
+                made, made_wd, made_name = mask, wd, raw
+                continue
+            made = 0
+            if mask & 0x8:
                 self.closed.add((wd, name))
             elif mask & 0x4000:  # IN_Q_OVERFLOW
                 self.overflowed = True

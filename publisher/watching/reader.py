@@ -13,6 +13,7 @@ import select
 import time
 from collections import deque
 from concurrent.futures import Future
+from time import sleep
 from typing import TYPE_CHECKING, Protocol
 
 from watchdog.observers.api import EventEmitter, EventQueue, ObservedWatch
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 IDLE_SECONDS = 1.0
+GATHER_SECONDS = 0.001
+"""In a steady flow records are read no more often than this: what a turn costs is then shared by several files."""
+STEADY_SECONDS, STEADY_TIMES = 0.0004, 5
+"""Records that came so soon after the last ones, so often in a row, are such a flow."""
 
 
 class Timed(Protocol):
@@ -50,6 +55,8 @@ class Reader(EventEmitter):
         self._epoll = select.epoll()
         self._sources: dict[int, Source] = {}
         self._behind: set[int] = set()
+        self._gathered_at = 0.0
+        self._soon = 0
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -108,13 +115,23 @@ class Reader(EventEmitter):
         if self._wake in ready:
             os.eventfd_read(self._wake)
             self._run_calls()
-        for fd in ready:
-            if fd in self._sources:
-                self._sources[fd].take()
-                self._behind.add(fd)
+        to_read = [fd for fd in ready if fd in self._sources]
+        if to_read:
+            self._gather()
+        for fd in to_read:
+            self._sources[fd].take()
+            self._behind.add(fd)
         for fd in list(self._behind):
             self._read_once(fd)
         self._tick()
+
+    def _gather(self) -> None:
+        """Lets records gather in a steady flow, unless there is something else to do."""
+        age = time.monotonic() - self._gathered_at
+        self._soon = self._soon + 1 if age < STEADY_SECONDS else 0
+        if self._soon >= STEADY_TIMES and not self._behind:
+            sleep(GATHER_SECONDS - age)
+        self._gathered_at = time.monotonic()
 
     def _read_once(self, fd: int) -> None:
         """One buffer of each descriptor in turn, so that a busy one delays the others little."""

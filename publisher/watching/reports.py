@@ -18,18 +18,24 @@ class Reports:
 
     def __init__(self, filter_: Filter, emit: Callable[[list[EventInfo]], None]) -> None:
         """Events go to `emit`, those that belong side by side in one call."""
-        self._filter = filter_
+        self._wants = filter_.wants_event
+        self._wanted_of_files = filter_.types
         self._emit = emit
         self.filtered = 0
 
     def send(self, events: list[EventInfo]) -> None:
         """Events that belong side by side."""
-        wanted = [
-            event for event in events if self._filter.wants_event(event.type, is_dir=bool(event.is_dir))
-        ]
+        wanted = [event for event in events if self._wants(event.type, is_dir=bool(event.is_dir))]
         self.filtered += len(events) - len(wanted)
         if wanted:
             self._emit(wanted)
+
+    def send_file(self, event: EventInfo) -> None:
+        """One event about a file."""
+        if event.type in self._wanted_of_files:
+            self._emit([event])
+        else:
+            self.filtered += 1
 
     def send_each(self, events: Iterable[EventInfo]) -> None:
         """Events that are independent of each other."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from publisher.amqp import Refusal
-from publisher.delivery import Delivery
+from publisher.delivery import FORGET_SECONDS, Delivery
 from publisher.lanes import Lane
 from publisher.message import properties_of
 from publisher.window import Window
@@ -45,7 +45,7 @@ class Scene:
         self.connection.advance()
 
     def confirm_all(self) -> None:
-        """Confirms what is in flight until nothing is sent any more."""
+        """Confirms what is in flight until nothing is sent any more and all is forgotten."""
         sent = -1
         while sent != len(self.connection.published):
             sent = len(self.connection.published)
@@ -53,6 +53,7 @@ class Scene:
             if channel.published:
                 channel.confirm(max(channel.published), multiple=True)
             self.connection.advance()
+        self.connection.advance(FORGET_SECONDS)
 
     def come_back(self, tag: int) -> None:
         """No queue takes the message with this tag."""
@@ -109,6 +110,35 @@ def test_all_that_one_turn_of_the_loop_confirmed_is_forgotten_at_once(scene: Sce
     channel.confirm(1)
     scene.connection.advance()
     assert scene.outbox.confirms == [{"m": 1, "n": 1}]
+
+
+def test_what_is_confirmed_bit_by_bit_is_forgotten_together(scene: Scene):
+    """The first at once, the rest in one transaction a moment later; nobody takes it for idle before."""
+    scene.outbox.put("m", 8)
+    scene.connect()
+    channel = scene.connection.publishing()
+    channel.confirm(1)
+    scene.connection.advance()
+    assert scene.outbox.confirms == [{"m": 1}]
+    for tag in range(2, 9):
+        channel.confirm(tag)
+        scene.connection.advance()
+    assert scene.outbox.confirms == [{"m": 1}]
+    assert scene.delivery.busy
+    scene.connection.advance(FORGET_SECONDS)
+    assert scene.outbox.confirms == [{"m": 1}, {"m": 8}]
+    assert not scene.delivery.busy
+
+
+def test_a_stop_forgets_what_was_confirmed_a_moment_ago(scene: Scene):
+    """The next run does not publish it again."""
+    scene.outbox.put("m", 3)
+    scene.connect()
+    for tag in (1, 2, 3):
+        scene.connection.publishing().confirm(tag)
+        scene.connection.advance()
+    scene.delivery.shut()
+    assert scene.outbox.size() == (0, 0)
 
 
 def test_a_backlog_is_published_in_order_and_forgotten(scene: Scene):
@@ -330,7 +360,7 @@ def test_a_queue_that_confirms_nothing_does_not_keep_the_window_from_others(scen
         channel = scene.connection.publishing()
         for tag in [tag for tag in channel.published if tag not in stuck_tags]:
             channel.confirm(tag)
-        scene.connection.advance()
+        scene.connection.advance(FORGET_SECONDS)
     assert scene.outbox.size("m") == (0, 0)
     scene.confirm_all()
     assert scene.outbox.size() == (0, 0)

@@ -187,7 +187,8 @@ def test_stopping_leaves_no_descriptor_behind(site: Site) -> None:
     for _ in range(50):
         monitor.start()
         monitor.stop()
-    assert len(os.listdir("/proc/self/fd")) == before
+    # Other threads open something for a moment, and what earlier tests left may go.
+    eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
 def test_monitors_without_a_descriptor_of_their_own_share_one(

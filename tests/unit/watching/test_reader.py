@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from queue import SimpleQueue
 
 import pytest
 
+from publisher.watching import reader as reader_module
 from publisher.watching.reader import Reader
 
 SECONDS = 10.0
@@ -36,6 +39,75 @@ class Busy:
         self.turns += 1
         if not self.done.is_set():
             self.reader.wake_at(self, now)
+
+
+class Drops:
+    """A descriptor with something to read now and then; notes when it was read."""
+
+    behind = False
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK)
+        self.reads: SimpleQueue[int] = SimpleQueue()
+
+    def drop(self) -> None:
+        """Something more to read."""
+        os.eventfd_write(self.fd, 1)
+
+    def take(self) -> None:
+        """Nothing to make room in."""
+
+    def read(self, now: float) -> bool:
+        """Says how much there was."""
+        self.reads.put(os.eventfd_read(self.fd))
+        return True
+
+
+@pytest.fixture
+def drops(reader: Reader) -> Iterator[Drops]:
+    """Read by the reader."""
+    drops = Drops()
+    reader.call(lambda: reader.add(drops)).result(SECONDS)
+    yield drops
+    reader.call(lambda: reader.remove(drops)).result(SECONDS)
+    os.close(drops.fd)
+
+
+def test_in_a_steady_flow_records_gather(drops: Drops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while it waits is read together, and it waits no longer than it says."""
+    waits: SimpleQueue[float] = SimpleQueue()
+    go_on = threading.Event()
+
+    def wait(seconds: float) -> None:
+        waits.put(seconds)
+        assert go_on.wait(SECONDS)
+
+    monkeypatch.setattr(reader_module, "STEADY_SECONDS", SECONDS)
+    monkeypatch.setattr(reader_module, "GATHER_SECONDS", 2 * SECONDS)
+    monkeypatch.setattr(reader_module, "sleep", wait)
+    drops.drop()
+    assert drops.reads.get(timeout=SECONDS) == 1
+    for _ in range(reader_module.STEADY_TIMES - 1):
+        drops.drop()
+        assert drops.reads.get(timeout=SECONDS) == 1
+    assert waits.empty()
+    drops.drop()
+    assert SECONDS <= waits.get(timeout=SECONDS) <= 2 * SECONDS
+    for _ in range(9):
+        drops.drop()
+    go_on.set()
+    assert drops.reads.get(timeout=SECONDS) == 10
+
+
+def test_what_comes_now_and_then_is_read_at_once(drops: Drops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing gathers that does not come in a row."""
+    waits: list[float] = []
+    monkeypatch.setattr(reader_module, "STEADY_SECONDS", 0.0)
+    monkeypatch.setattr(reader_module, "sleep", waits.append)
+    for _ in range(3 * reader_module.STEADY_TIMES):
+        drops.drop()
+        assert drops.reads.get(timeout=SECONDS) == 1
+    assert waits == []
 
 
 def test_who_is_always_busy_keeps_nobody_waiting(reader: Reader) -> None:
