@@ -13,7 +13,6 @@ import select
 import time
 from collections import deque
 from concurrent.futures import Future
-from time import sleep
 from typing import TYPE_CHECKING, Protocol
 
 from watchdog.observers.api import EventEmitter, EventQueue, ObservedWatch
@@ -60,6 +59,8 @@ class Reader(EventEmitter):
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
+        self._calling = select.poll()
+        self._calling.register(self._wake, select.POLLIN)
         self._agenda: list[tuple[float, int, Timed]] = []
         self._scheduled: dict[Timed, float] = {}
         self._order = itertools.count()
@@ -130,8 +131,12 @@ class Reader(EventEmitter):
         age = time.monotonic() - self._gathered_at
         self._soon = self._soon + 1 if age < STEADY_SECONDS else 0
         if self._soon >= STEADY_TIMES and not self._behind:
-            sleep(GATHER_SECONDS - age)
+            self._rest(GATHER_SECONDS - age)
         self._gathered_at = time.monotonic()
+
+    def _rest(self, seconds: float) -> None:
+        """Waits, but not while somebody calls."""
+        self._calling.poll(seconds * 1000)
 
     def _read_once(self, fd: int) -> None:
         """One buffer of each descriptor in turn, so that a busy one delays the others little."""

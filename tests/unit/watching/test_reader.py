@@ -73,7 +73,9 @@ def drops(reader: Reader) -> Iterator[Drops]:
     os.close(drops.fd)
 
 
-def test_in_a_steady_flow_records_gather(drops: Drops, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_steady_flow_records_gather(
+    reader: Reader, drops: Drops, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What comes while it waits is read together, and it waits no longer than it says."""
     waits: SimpleQueue[float] = SimpleQueue()
     go_on = threading.Event()
@@ -84,7 +86,7 @@ def test_in_a_steady_flow_records_gather(drops: Drops, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(reader_module, "STEADY_SECONDS", SECONDS)
     monkeypatch.setattr(reader_module, "GATHER_SECONDS", 2 * SECONDS)
-    monkeypatch.setattr(reader_module, "sleep", wait)
+    monkeypatch.setattr(reader, "_rest", wait)
     drops.drop()
     assert drops.reads.get(timeout=SECONDS) == 1
     for _ in range(reader_module.STEADY_TIMES - 1):
@@ -99,11 +101,13 @@ def test_in_a_steady_flow_records_gather(drops: Drops, monkeypatch: pytest.Monke
     assert drops.reads.get(timeout=SECONDS) == 10
 
 
-def test_what_comes_now_and_then_is_read_at_once(drops: Drops, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_now_and_then_is_read_at_once(
+    reader: Reader, drops: Drops, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing gathers that does not come in a row."""
     waits: list[float] = []
     monkeypatch.setattr(reader_module, "STEADY_SECONDS", 0.0)
-    monkeypatch.setattr(reader_module, "sleep", waits.append)
+    monkeypatch.setattr(reader, "_rest", waits.append)
     for _ in range(3 * reader_module.STEADY_TIMES):
         drops.drop()
         assert drops.reads.get(timeout=SECONDS) == 1
