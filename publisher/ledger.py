@@ -107,7 +107,10 @@ class Ledger:
 
     def learn_directory(self, row: DirectoryRow) -> None:
         """A directory was there before the monitor started."""
-        self._learned.directories.append(row)
+        directories = self._learned.directories
+        directories.append(row)
+        if len(directories) >= LEARN_ROWS:
+            self.learn()
 
     def learn_file(self, directory: int, name: str, signature: Signature) -> None:
         """A file was there before the monitor started."""

@@ -162,11 +162,11 @@ class LedgerTables:
             rows = db.execute(
                 "SELECT key, parent, name, entered, mounted FROM directories WHERE monitor = ? ORDER BY key",
                 (self._keys[monitor_id],),
-            ).fetchall()
-        return [
-            DirectoryRow(key, parent, name, bool(entered), bool(mounted))
-            for key, parent, name, entered, mounted in rows
-        ]
+            )
+            return [
+                DirectoryRow(key, parent, name, bool(entered), bool(mounted))
+                for key, parent, name, entered, mounted in rows
+            ]
 
     def files(self, directory: int, after: bytes, limit: int) -> list[tuple[bytes, Signature]]:
         """Up to `limit` files of a directory in the order of their names, those after `after`."""

@@ -73,7 +73,7 @@ class FileReports:
     def know(self, directory: Directory, name: str, signature: Signature | None) -> None:
         """The subscriber knows of this file from now on."""
         signature = signature or UNSEEN
-        directory.files[name] = fingerprint(signature)
+        directory.know(name, fingerprint(signature))
         self._ledger.put_file(directory.key, name, signature)
 
     def forget(self, directory: Directory, name: str) -> list[EventInfo]:
@@ -86,7 +86,7 @@ class FileReports:
         owed = self._settler.forget(path)
         if (name not in directory.files and not owed) or name in directory.directories:
             return []
-        directory.files.pop(name, None)
+        directory.forget(name)
         self._dropped.append((directory.key, name))
         created = [EventInfo(path, name, "Create")] if "Create" in owed else []
         return [*created, EventInfo(path, name, "Delete")]

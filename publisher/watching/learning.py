@@ -61,7 +61,7 @@ class Learner:
             os.close(fd)
 
     def _learn_entries(self, directory: Directory, fd: int) -> None:
-        path, key, files, filter_ = directory.path, directory.key, directory.files, self._filter
+        path, key, filter_ = directory.path, directory.key, self._filter
         learn, new_key = self._ledger.learn_file, self._ledger.new_key
         with os.scandir(fd) as entries:
             for entry in entries:
@@ -74,5 +74,5 @@ class Learner:
                         signature = signature_of(entry.stat(follow_symlinks=False))
                     except FileNotFoundError:
                         continue
-                    files[name] = fingerprint(signature)
+                    directory.know(name, fingerprint(signature))
                     learn(key, name, signature)

@@ -26,7 +26,8 @@ def fingerprint(signature: Signature) -> int:
 
 
 _NONE: Mapping[str, Directory] = MappingProxyType({})
-"""What most directories have of others in them."""
+_NO_FILES: Mapping[str, int] = MappingProxyType({})
+"""What many directories have in them."""
 
 
 class Directory:
@@ -84,7 +85,7 @@ class Directory:
         self.doubtful = False
         self.device = 0
         self.inode = 0
-        self.files: dict[str, int] = {}
+        self.files: Mapping[str, int] = _NO_FILES
         self.directories: Mapping[str, Directory] = _NONE
 
     def __getattr__(self, name: str) -> str:
@@ -158,6 +159,17 @@ class Directory:
         child = Directory(name, self, key)
         self._put(child)
         return child
+
+    def know(self, name: str, content: int) -> None:
+        """A file in it is reported, with content of that fingerprint."""
+        if self.files is _NO_FILES:
+            self.files = {}
+        cast("dict[str, int]", self.files)[name] = content
+
+    def forget(self, name: str) -> None:
+        """A file in it is not known any more; harmless if it was not."""
+        if name in self.files:
+            del cast("dict[str, int]", self.files)[name]
 
     def _put(self, child: Directory) -> None:
         if self.directories is _NONE:

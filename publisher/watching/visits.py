@@ -166,6 +166,7 @@ class Visits:
         if directory.loaded:
             return
         for known in self._ledger.files(directory.key):
-            directory.files.update((file.name, fingerprint(file.signature)) for file in known)
+            for file in known:
+                directory.know(file.name, fingerprint(file.signature))
             yield
         directory.loaded = True
