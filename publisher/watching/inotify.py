@@ -38,6 +38,7 @@ LIMITS = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _HEADER = struct.Struct("iIII")
 READ_BYTES = 32 * 1024
 """One read, and so what is worked on before the kernel's queue is emptied again: about 1,000 records."""
+_LONGEST_RECORD_BYTES = 16 + 256  # inotify(7): the header, and NAME_MAX + 1
 BACKLOG_BYTES = 16 * 1024 * 1024
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -165,6 +166,8 @@ class Inotify:
                 return
             self._backlog.append(buffer)
             self._backlog_bytes += len(buffer)
+            if len(buffer) < READ_BYTES - _LONGEST_RECORD_BYTES:
+                return  # there was room for one more, and there was none
 
     @property
     def behind(self) -> bool:
@@ -173,7 +176,8 @@ class Inotify:
 
     def read(self) -> Batch | None:
         """The next records, at most a buffer full; None if nothing is queued. Does not block."""
-        self.take()
+        if not self._backlog:
+            self.take()
         if not self._backlog:
             return None
         batch = Batch()
@@ -185,7 +189,16 @@ class Inotify:
         return batch
 
     def _next(self) -> bytes:
-        buffer = self._backlog.popleft()
+        """As many of the buffers that were taken as make one full read: a slow writer's are small."""
+        backlog = self._backlog
+        buffer = backlog.popleft()
+        if backlog and len(buffer) + len(backlog[0]) <= READ_BYTES:
+            buffers = [buffer]
+            size = len(buffer)
+            while backlog and size + len(backlog[0]) <= READ_BYTES:
+                size += len(backlog[0])
+                buffers.append(backlog.popleft())
+            buffer = b"".join(buffers)
         self._backlog_bytes -= len(buffer)
         self.position += len(buffer)
         return buffer

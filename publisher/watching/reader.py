@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 1.0
 GATHER_SECONDS = 0.001
-"""In a steady flow records are read no more often than this: what a turn costs is then shared by several files."""
+"""How long records gather between two turns in a steady flow: what a turn costs is then shared by several files."""
 STEADY_SECONDS, STEADY_TIMES = 0.0004, 5
-"""Records that came so soon after the last ones, so often in a row, are such a flow."""
+"""Records that come so soon after somebody looked, so often in a row, are such a flow."""
 
 
 class Timed(Protocol):
@@ -54,7 +54,7 @@ class Reader(EventEmitter):
         self._epoll = select.epoll()
         self._sources: dict[int, Source] = {}
         self._behind: set[int] = set()
-        self._gathered_at = 0.0
+        self._looked_at = 0.0
         self._soon = 0
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -112,13 +112,16 @@ class Reader(EventEmitter):
 
     def queue_events(self, timeout: float) -> None:
         """One round: waits, reads what is ready, runs what was handed over and what is due."""
+        if self._soon >= STEADY_TIMES and not self._behind:
+            self._rest(GATHER_SECONDS)
+            self._looked_at = time.monotonic()
         ready = [fd for fd, _ in self._epoll.poll(self._patience(timeout))]
         if self._wake in ready:
             os.eventfd_read(self._wake)
             self._run_calls()
         to_read = [fd for fd in ready if fd in self._sources]
         if to_read:
-            self._gather()
+            self._note_pace()
         for fd in to_read:
             self._sources[fd].take()
             self._behind.add(fd)
@@ -126,13 +129,11 @@ class Reader(EventEmitter):
             self._read_once(fd)
         self._tick()
 
-    def _gather(self) -> None:
-        """Lets records gather in a steady flow, unless there is something else to do."""
-        age = time.monotonic() - self._gathered_at
-        self._soon = self._soon + 1 if age < STEADY_SECONDS else 0
-        if self._soon >= STEADY_TIMES and not self._behind:
-            self._rest(GATHER_SECONDS - age)
-        self._gathered_at = time.monotonic()
+    def _note_pace(self) -> None:
+        """Counts how often in a row there were records as soon as somebody looked."""
+        now = time.monotonic()
+        self._soon = self._soon + 1 if now - self._looked_at < STEADY_SECONDS else 0
+        self._looked_at = now
 
     def _rest(self, seconds: float) -> None:
         """Waits, but not while somebody calls."""

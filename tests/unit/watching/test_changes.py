@@ -234,12 +234,10 @@ def test_a_renamed_directory_stays_watched(site: Site) -> None:
     with (site.root / "old" / "open").open("w"):
         (site.root / "old").rename(site.root / "new")
         (site.root / "new" / "f").touch()
-    assert site.after(monitor) == [
-        ("Delete", "old"),
-        ("Create", "new"),
-        ("Create", "new/f"),
-        ("Create", "new/open"),
-    ]
+    events = site.after(monitor)
+    assert events[:2] == [("Delete", "old"), ("Create", "new")]
+    # A file that was just closed may be looked at twice, and then another one is done before it.
+    assert sorted(events[2:]) == [("Create", "new/f"), ("Create", "new/open")]
 
 
 def test_a_directory_moved_out_is_not_watched_any_more(site: Site, tmp_path: Path) -> None:
