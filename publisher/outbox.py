@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from publisher.errors import OutboxFullError, StoreFullError
-from publisher.storing.store import Entry
+from publisher.storing.outbox_table import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ class Outbox:
         self._monitor_limit_bytes = monitor_limit_bytes or limit_bytes // 4
         self._lock = threading.Lock()  # guards the sizes
         self._sizes = {
-            id_: (n, size + n * ENTRY_OVERHEAD_BYTES) for id_, (n, size) in store.entry_sizes().items()
+            id_: (n, size + n * ENTRY_OVERHEAD_BYTES) for id_, (n, size) in store.entries.sizes().items()
         }
         self._total_bytes = sum(size for _, size in self._sizes.values())
         self._subscribers: list[Callable[[str], None]] = []
@@ -75,7 +75,7 @@ class Outbox:
         if not beyond and not self.has_room(monitor_id, size):
             msg = f"the outbox has reached its bound for monitor {monitor_id}"
             raise OutboxFullError(msg)
-        self._store.append(entries, state=state, changes=changes)
+        self._store.entries.append(entries, state=state, changes=changes)
         with self._lock:
             self._change(monitor_id, len(entries), size)
         for callback in self._subscribers:
@@ -110,7 +110,7 @@ class Outbox:
         """Entries above sequence `after`, in order, within both bounds but at least one if there is any."""
         if max_entries < 1:
             return []
-        return self._store.entries(monitor_id, after, max_entries, max_bytes)
+        return self._store.entries.after(monitor_id, after, max_entries, max_bytes)
 
     def waiting(self) -> list[str]:
         """The monitors that have entries."""
@@ -129,11 +129,11 @@ class Outbox:
             self._forget(up_to)
         except StoreFullError:
             for monitor_id, last in up_to.items():
-                for sequence in self._store.steps(monitor_id, last, _STEP_ON_FULL_DISK):
+                for sequence in self._store.entries.steps(monitor_id, last, _STEP_ON_FULL_DISK):
                     self._forget({monitor_id: sequence})
 
     def _forget(self, up_to: Mapping[str, int]) -> None:
-        freed = self._store.forget_entries(up_to)
+        freed = self._store.entries.forget(up_to)
         with self._lock:
             for monitor_id, (count, size) in freed.items():
                 if monitor_id in self._sizes:

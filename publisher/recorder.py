@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from publisher.errors import OutboxFullError, StoreError
-from publisher.storing.store import Entry
+from publisher.storing.outbox_table import Entry
 from schemas.events import EventList, SystemCode, encode_event_list, system_event
 from schemas.monitors import MonitorState
 from schemas.topology import routing_key

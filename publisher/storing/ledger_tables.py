@@ -268,6 +268,13 @@ def drop_ledger(db: Database, monitor: int) -> None:
     db.execute("DELETE FROM directories WHERE monitor = ?", (monitor,))
 
 
+def write_state(db: Database, monitor: int, state: MonitorState) -> None:
+    """Writes a monitor's state within a transaction; one that is Stopped has no ledger."""
+    db.execute("UPDATE monitors SET state = ? WHERE key = ?", (state.value, monitor))
+    if state is MonitorState.STOPPED:
+        drop_ledger(db, monitor)
+
+
 def drop_incomplete(db: Database) -> None:
     """Empties the ledgers that a crash left half-made, within a transaction."""
     db.execute(

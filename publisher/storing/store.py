@@ -1,4 +1,4 @@
-"""The one SQLite file (WAL) that holds the monitors, the outbox and the ledgers: what is in it, and how it is asked.
+"""The one SQLite file (WAL) that holds the monitors, the outbox and the ledgers: its tables, and the monitors in it.
 
 How the file is opened, guarded and kept from a full disk stands in `publisher.storing.database`; what becomes of one
 that is damaged in `publisher.storing.recovery`.
@@ -12,27 +12,20 @@ from typing import TYPE_CHECKING, Literal
 
 from publisher.errors import StoreError
 from publisher.storing.database import Database, frees_room, takes_room
-from publisher.storing.ledger_tables import (
-    SCHEMA as LEDGER_SCHEMA,
-)
-from publisher.storing.ledger_tables import (
-    LedgerTables,
-    apply_changes,
-    drop_incomplete,
-    drop_ledger,
-)
+from publisher.storing.ledger_tables import SCHEMA as LEDGER_SCHEMA
+from publisher.storing.ledger_tables import LedgerTables, drop_incomplete, drop_ledger, write_state
+from publisher.storing.outbox_table import SCHEMA as OUTBOX_SCHEMA
+from publisher.storing.outbox_table import OutboxTable
 from publisher.storing.sidecar import MonitorRecord
 from schemas.monitors import MonitorSpec, MonitorState
 from schemas.rpc import dumps, loads
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-    from publisher.storing.ledger_tables import LedgerChanges
     from publisher.storing.reserve import Reserve
     from publisher.storing.sidecar import Sidecar
 
@@ -52,15 +45,6 @@ CREATE TABLE requests (
     monitor_id TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE entries (
-    monitor INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,
-    routing_key TEXT NOT NULL,
-    event_count INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    body BLOB NOT NULL,
-    PRIMARY KEY (monitor, sequence)
-) STRICT;
 """
 
 _DAMAGED_TABLE = """
@@ -92,21 +76,6 @@ class StoredMonitor:
     damaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One accepted block: exactly what goes to the broker, the same on every redelivery.
-
-    `created_at` is in whole seconds since the epoch.
-    """
-
-    monitor_id: str
-    sequence: int
-    routing_key: str
-    body: bytes
-    event_count: int
-    created_at: int
-
-
 class Store:
     """The durable state of one service.
 
@@ -114,6 +83,8 @@ class Store:
     milliseconds). A failure of SQLite is raised as `StoreError`.
 
     Attributes:
+        entries: The outbox's part of it.
+        ledgers: The ledgers' part.
         damage: What happened to the file before this one, for the log; None if nothing did.
     """
 
@@ -150,6 +121,7 @@ class Store:
             self._prepare()
             self.database.opened()
             self.ledgers = LedgerTables(self.database, self._keys, self._monitors_changed)
+            self.entries = OutboxTable(self.database, self._keys, self._monitors_changed)
         except BaseException:
             self._db.close()
             raise
@@ -223,14 +195,8 @@ class Store:
     def set_state(self, monitor_id: str, state: MonitorState) -> None:
         """Stores a monitor's state; one that is Stopped has no ledger."""
         with self._transaction("the monitor's state could not be stored", synced=True) as db:
-            self._set_state(db, self._keys.get(monitor_id, 0), state)
+            write_state(db, self._keys.get(monitor_id, 0), state)
         self._monitors_changed()
-
-    @staticmethod
-    def _set_state(db: sqlite3.Connection, key: int, state: MonitorState) -> None:
-        db.execute("UPDATE monitors SET state = ? WHERE key = ?", (state.value, key))
-        if state is MonitorState.STOPPED:
-            drop_ledger(db, key)
 
     @frees_room
     def remove_monitor(self, monitor_id: str, *, forget_request: bool = False) -> None:
@@ -247,99 +213,6 @@ class Store:
         self._keys.pop(monitor_id, None)
         self._monitors_changed()
 
-    def append(
-        self,
-        entries: Sequence[Entry],
-        *,
-        state: MonitorState | None = None,
-        changes: LedgerChanges | None = None,
-    ) -> None:
-        """Accepts one monitor's blocks, its last sequence, what they change in its ledger, and, if given, its state.
-
-        All in one transaction. The last blocks of one that is Stopped may use the reserve, for its ledger goes.
-        """
-        append = self._append_last if state is MonitorState.STOPPED else self._append
-        append(entries, state, changes)
-
-    @takes_room
-    def _append(
-        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
-    ) -> None:
-        self._write(entries, state, changes)
-
-    @frees_room
-    def _append_last(
-        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
-    ) -> None:
-        self._write(entries, state, changes)
-
-    def _write(
-        self, entries: Sequence[Entry], state: MonitorState | None, changes: LedgerChanges | None
-    ) -> None:
-        monitor_id = entries[0].monitor_id
-        with self._transaction("the block could not be recorded") as db:
-            key = self._keys[monitor_id]
-            db.executemany(
-                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
-                [(key, e.sequence, e.routing_key, e.event_count, e.created_at, e.body) for e in entries],
-            )
-            db.execute("UPDATE monitors SET sequence = ? WHERE key = ?", (entries[-1].sequence, key))
-            if changes is not None:
-                apply_changes(db, key, changes)
-            if state is not None:
-                self._set_state(db, key, state)
-        if state is not None:
-            self._monitors_changed()
-
-    def entries(self, monitor_id: str, after: int, limit: int, limit_bytes: int = 1 << 62) -> list[Entry]:
-        """Entries of a monitor with a sequence above `after`, in order, within both limits but one if there is any."""
-        found: list[Entry] = []
-        with self._reading("the outbox could not be read") as db:
-            for row in db.execute(
-                "SELECT sequence, routing_key, body, event_count, created_at FROM entries"
-                " WHERE monitor = ? AND sequence > ? ORDER BY sequence LIMIT ?",
-                (self._keys.get(monitor_id), after, limit),
-            ):
-                entry = Entry(monitor_id, *row)
-                limit_bytes -= len(entry.body)
-                if found and limit_bytes < 0:
-                    break
-                found.append(entry)
-        return found
-
-    @frees_room
-    def forget_entries(self, up_to: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-        """Forgets each monitor's entries up to and with the given sequence; returns (entries, bytes) freed."""
-        freed: dict[str, tuple[int, int]] = {}
-        with self._transaction("confirmed blocks could not be forgotten", synced=False) as db:
-            for monitor_id, sequence in up_to.items():
-                bounds = (self._keys.get(monitor_id), sequence)
-                count, size = db.execute(
-                    "SELECT count(*), total(length(body)) FROM entries WHERE monitor = ? AND sequence <= ?",
-                    bounds,
-                ).fetchone()
-                db.execute("DELETE FROM entries WHERE monitor = ? AND sequence <= ?", bounds)
-                freed[monitor_id] = (count, int(size))
-        return freed
-
-    def steps(self, monitor_id: str, up_to: int, size: int) -> list[int]:
-        """The sequences at which `size` more entries of a monitor are done, `up_to` the last of them."""
-        with self._reading("the outbox could not be read") as db:
-            rows = db.execute(
-                "SELECT sequence FROM entries WHERE monitor = ? AND sequence < ? ORDER BY sequence",
-                (self._keys.get(monitor_id), up_to),
-            ).fetchall()
-        return [*(row[0] for row in rows[size - 1 :: size]), up_to]
-
-    def entry_sizes(self) -> dict[str, tuple[int, int]]:
-        """(entries, bytes of their bodies) of each monitor that has any; read once at start."""
-        with self._reading("the outbox could not be read") as db:
-            rows = db.execute(
-                "SELECT m.id, count(*), sum(length(e.body)) FROM entries e JOIN monitors m ON m.key = e.monitor"
-                " GROUP BY e.monitor"
-            ).fetchall()
-        return {monitor_id: (count, size) for monitor_id, count, size in rows}
-
     def _monitors_changed(self) -> None:
         if self._sidecar is not None:
             self._sidecar.changed()
@@ -355,7 +228,7 @@ class Store:
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
-            self._script(_SCHEMA + LEDGER_SCHEMA)
+            self._script(_SCHEMA + OUTBOX_SCHEMA + LEDGER_SCHEMA)
         elif version == 1:
             self._script(LEDGER_SCHEMA)  # its monitors have no ledger: they start from what is there
         elif version != SCHEMA_VERSION:

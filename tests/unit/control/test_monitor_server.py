@@ -18,7 +18,8 @@ from publisher.errors import StoreError
 from publisher.outbox import Outbox
 from publisher.relay import Relay
 from publisher.roots import Roots
-from publisher.storing.store import Entry, Store
+from publisher.storing.outbox_table import Entry
+from publisher.storing.store import Store
 from schemas.errors import (
     IOFSError,
     MonitorFailedError,

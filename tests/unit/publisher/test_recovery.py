@@ -16,9 +16,10 @@ import pytest
 from publisher.errors import DamagedStoreError, StoreError
 from publisher.outbox import Outbox
 from publisher.storing.ledger_tables import DirectoryRow, LedgerChanges, LedgerRoot
+from publisher.storing.outbox_table import Entry
 from publisher.storing.recovery import SIDECAR_NAME, open_store
 from publisher.storing.salvage import SEQUENCE_JUMP
-from publisher.storing.store import Entry, Store
+from publisher.storing.store import Store
 from schemas.events import EventInfo, EventList, decode_event_list, encode_event_list
 from schemas.monitors import MonitorSpec, MonitorState
 
@@ -114,7 +115,7 @@ def overwrite(file: Path, start: int, count: int, seed: int = 1) -> None:
 
 def saved_blocks(store: Store) -> set[tuple[str, int]]:
     """Which blocks are there; each has to be what was accepted."""
-    found = [each for name in MONITORS for each in store.entries(name, 0, 10_000)]
+    found = [each for name in MONITORS for each in store.entries.after(name, 0, 10_000)]
     assert all(ENTRIES[each.monitor_id, each.sequence] == each for each in found)
     return {(each.monitor_id, each.sequence) for each in found}
 
@@ -214,7 +215,7 @@ def test_without_the_file_the_list_of_monitors_has_to_do(left: Left, damage: Cal
         assert {monitor.sequence for monitor in store.monitors()} == {BLOCKS + SEQUENCE_JUMP}
         assert {monitor.state for monitor in store.monitors()} == {MonitorState.STARTED}
         assert saved_blocks(store) == set()
-        store.append([ENTRIES["m", 1]])  # it can be used
+        store.entries.append([ENTRIES["m", 1]])  # it can be used
 
 
 # The log of a run that was killed.
@@ -267,7 +268,7 @@ def test_a_young_store_is_in_its_log_alone(tmp_path: Path) -> None:
     left.directory.mkdir()
     for name in MONITORS:
         young.add_monitor(name, SPEC)
-        young.append([ENTRIES[name, 1], ENTRIES[name, 2]])
+        young.entries.append([ENTRIES[name, 1], ENTRIES[name, 2]])
     for file in tmp_path.glob("store*"):
         shutil.copy(file, left.directory)
     young.close()
@@ -330,7 +331,7 @@ def test_damage_found_in_use_is_reported_once_and_dealt_with_at_the_next_start(l
         store.database.connection.execute("PRAGMA shrink_memory")
         for _ in range(2):
             with pytest.raises(DamagedStoreError):
-                store.entries("m", 100, 10)
+                store.entries.after("m", 100, 10)
         assert len(reports) == 1
         with pytest.raises(DamagedStoreError):
             store.set_state("m", MonitorState.STOPPED)
@@ -447,5 +448,6 @@ def test_no_damage_keeps_a_service_from_starting(left: Left, seed: int) -> None:
         check_known_as_damaged(store, left, before)
         for name in MONITORS:
             assert all(
-                decode_event_list(each.body).sequence == each.sequence for each in store.entries(name, 0, 999)
+                decode_event_list(each.body).sequence == each.sequence
+                for each in store.entries.after(name, 0, 999)
             )

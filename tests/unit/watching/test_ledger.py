@@ -13,6 +13,7 @@ import pytest
 from publisher.errors import StoreError
 from publisher.monitor import Monitor
 from publisher.outbox import Outbox
+from publisher.storing.outbox_table import OutboxTable
 from publisher.storing.store import Store
 from publisher.watching import descriptors
 from publisher.watching.inotify import Inotify
@@ -276,17 +277,17 @@ def test_a_disk_that_refuses_is_said_and_made_up_for(site: Site, monkeypatch: py
     monitor = site.monitor()
     (site.root / "before").touch()
     eventually(lambda: site.events(monitor) == [("Create", "before")])
-    append = site.store.append
+    append = site.store.entries.append
 
     def refuse(*_: Any, **__: Any) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(site.store, "append", refuse)
+    monkeypatch.setattr(site.store.entries, "append", refuse)
     (site.root / "during").touch()
     eventually(lambda: monitor.paused)
     (site.root / "before").unlink()
     assert "disk is full" in str(monitor.last_error)
-    monkeypatch.setattr(site.store, "append", append)
+    monkeypatch.setattr(site.store.entries, "append", append)
     eventually(lambda: len(site.events(monitor)) >= 4)
     assert site.events(monitor)[1] == ("System", "Gap: the disk is full")
     assert sorted(scanned(site, monitor, 2)) == [("Create", "during"), ("Delete", "before")]
@@ -295,13 +296,13 @@ def test_a_disk_that_refuses_is_said_and_made_up_for(site: Site, monkeypatch: py
 def test_a_stop_that_cannot_be_stored_changes_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command fails, the monitor is Started still, and goes on when the disk does."""
     monitor = site.monitor()
-    append = Store.append
-    monkeypatch.setattr(Store, "append", lambda *_, **__: (_ for _ in ()).throw(StoreError("full")))
+    append = OutboxTable.append
+    monkeypatch.setattr(OutboxTable, "append", lambda *_, **__: (_ for _ in ()).throw(StoreError("full")))
     monkeypatch.setattr(Store, "set_state", lambda *_, **__: (_ for _ in ()).throw(StoreError("full")))
     with pytest.raises(StoreError):
         monitor.stop()
     assert monitor.state is MonitorState.STARTED
-    monkeypatch.setattr(Store, "append", append)
+    monkeypatch.setattr(OutboxTable, "append", append)
     (site.root / "f").touch()
     eventually(lambda: ("Create", "f") in site.events(monitor))
 
