@@ -119,9 +119,9 @@ class Store:
         self._reading = self.database.reading
         try:
             self._prepare()
-            self.database.opened()
             self.ledgers = LedgerTables(self.database, self._keys, self._monitors_changed)
             self.entries = OutboxTable(self.database, self._keys, self._monitors_changed)
+            self.database.opened()
         except BaseException:
             self._db.close()
             raise

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -157,6 +159,25 @@ class Service:
         """Start it again after it has ended, and return when it answers."""
         self.start()
         self.wait_until_ready()
+
+    @contextmanager
+    def supervised(self) -> Iterator[None]:
+        """Under a supervisor meanwhile, which starts it, and again whenever it ends with 1."""
+        over = threading.Event()
+
+        def supervise() -> None:
+            while not over.wait(0.05):
+                if self._process is not None and self._process.poll() == 1:
+                    self.start()
+
+        self.start()
+        supervisor = threading.Thread(target=supervise)
+        supervisor.start()
+        try:
+            yield
+        finally:
+            over.set()
+            supervisor.join()
 
 
 def _state(task: Path) -> str:

@@ -311,6 +311,23 @@ def test_a_last_frame_that_was_cut_off_by_the_kill_is_no_damage(left: Left) -> N
         assert store.damage is None
 
 
+@pytest.mark.parametrize("table", ["directories", "files", "dropped"])
+@pytest.mark.parametrize("left", ["ended"], indirect=True)
+def test_damage_found_while_it_opens_is_dealt_with_then_and_ends_nothing(left: Left, table: str) -> None:
+    """Whoever opens it need not hear of it: the store that they get is sound."""
+    with contextlib.closing(sqlite3.connect(left.path)) as db:
+        root = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+    with left.path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    before = left.files()
+    reports: list[BaseException] = []
+    with open_store(left.path, on_damaged=reports.append) as store:
+        check_known_as_damaged(store, left, before)
+        assert saved_blocks(store) == UNCONFIRMED
+    assert reports == []
+
+
 # In use.
 
 
