@@ -10,7 +10,7 @@ from publisher.errors import StoreError
 from publisher.outbox import Entry
 from publisher.steady_backlog import LONGEST_WAIT_SECONDS
 from tests.fakes import MemoryOutbox
-from tests.unit.relay.test_delivery import Scene
+from tests.unit.relay.scene import Scene
 
 
 class RefusingOutbox(MemoryOutbox):
