@@ -29,9 +29,10 @@ from tenacity import (
 from publisher.amqp_errors import Refusal, describe
 from publisher.amqp_settings import AmqpSettings, parameters, parse_url
 from publisher.io_thread import IoThread
+from publisher.joining import JoiningConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator
 
 __all__ = ["AmqpConnection", "AmqpSettings", "Channel", "Refusal", "parameters"]
 
@@ -41,48 +42,11 @@ _RECONNECT_PAUSE_SECONDS = 0.05
 """Before a lost connection is tried again: a broker that accepts and closes at once is not hammered."""
 _CLOSE_SECONDS = 2.0
 """How long a polite close may take; a broker in alarm does not even read it."""
-_JOINED_BYTES = 64 << 10
-"""Up to here frames go out in one piece: copying them costs less than a system call each."""
 
 _log = structlog.get_logger()
 
 # pika logs each attempt and each close as an error of its own; what matters is said here, once.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
-
-
-class _Connection(pika.SelectConnection):
-    """pika's, which would send the method, the header and the body of a message in a packet each."""
-
-    _kept: list[bytes] | None = None
-    _kept_bytes = 0
-
-    def keep(self) -> None:
-        """Keeps what is to be sent until `release`, and sends it in as few pieces as make sense."""
-        self._kept = []
-
-    def release(self) -> None:
-        """Sends what was kept."""
-        self._send_kept()
-        self._kept = None
-
-    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        size = sum(map(len, marshaled_frames))
-        if self._kept is not None:
-            if self._kept_bytes + size > _JOINED_BYTES:
-                self._send_kept()
-            if size <= _JOINED_BYTES:
-                self._kept += marshaled_frames
-                self._kept_bytes += size
-                return
-        elif len(marshaled_frames) > 1 and size <= _JOINED_BYTES:
-            marshaled_frames = [b"".join(marshaled_frames)]
-        super()._output_marshaled_frames(marshaled_frames)
-
-    def _send_kept(self) -> None:
-        if self._kept:
-            super()._output_marshaled_frames([b"".join(self._kept)])
-            self._kept = []
-            self._kept_bytes = 0
 
 
 class AmqpConnection:
@@ -130,7 +94,7 @@ class AmqpConnection:
         self._io: IoThread = IoThread(settings.connection_name) if beside is None else beside._io  # noqa: SLF001 - of its own class
         self._io.admit(self, on_died=on_died)
         # Written by the connection's thread alone.
-        self._connection: _Connection | None = None
+        self._connection: JoiningConnection | None = None
         self._complaints: set[str] = set()
         self._opened_times = 0
         self.is_open = False
@@ -276,7 +240,7 @@ class AmqpConnection:
         if self._stopping.is_set():  # tenacity looks before it sleeps, not after
             return False
         opened_before = self._opened_times
-        self._connection = connection = _Connection(
+        self._connection = connection = JoiningConnection(
             self._parameters,
             on_open_callback=self.guard(self._opened),
             on_open_error_callback=self.guard(self._refused),

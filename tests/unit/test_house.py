@@ -23,6 +23,7 @@ HOMES = {
         "publisher.amqp_settings",
         "publisher.settlements",
         "publisher.io_thread",
+        "publisher.joining",
         "publisher.message",
         "control.consumer",
         "control.replies",
