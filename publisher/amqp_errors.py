@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ class Refusal:
         return cls(0, repr(reason))
 
 
+_TLS_ALERT = re.compile(r"\] (?:tls|ssl)v\d+ alert ([a-z ]+[a-z])")
+
+
 def describe(exc: BaseException, address: BrokerAddress) -> str:
     """One sentence on why there is no connection (any more); holds no password."""
     cause = _root(exc)
@@ -38,6 +42,14 @@ def describe(exc: BaseException, address: BrokerAddress) -> str:
             return f"the broker at {place} refused user {address.username!r}: wrong name or password"
         case exceptions.ProbableAccessDeniedError():
             return _denied(str(cause.args), address)
+        case exceptions.IncompatibleProtocolError() if alert := _TLS_ALERT.search(str(cause.args)):
+            return _alerted(alert[1], place)
+        case exceptions.IncompatibleProtocolError() if address.tls is not None:
+            # A server that refuses a certificate may be gone before its reason is read.
+            return (
+                f"{place} ended the connection before AMQP began: does it ask for a client's certificate"
+                " (certfile and keyfile in the URL), or is it another service?"
+            )
         case exceptions.IncompatibleProtocolError():
             return f"what listens on {place} does not speak AMQP 0-9-1; is it another service, or a TLS port?"
         case exceptions.ConnectionClosed():
@@ -51,6 +63,16 @@ def describe(exc: BaseException, address: BrokerAddress) -> str:
         case exceptions.ConnectionOpenAborted() | workflow.AMQPConnectorStackTimeout():
             return f"{place} did not answer the AMQP handshake in time"
     return _unreachable(cause, place, address.host)
+
+
+def _alerted(alert: str, place: str) -> str:
+    """Since TLS 1.3 a client hears that its certificate is refused only when it has begun to speak."""
+    if "certificate" in alert or "unknown ca" in alert:
+        return (
+            f"{place} refuses this client's certificate, or the lack of one ({alert});"
+            " certfile and keyfile in the URL name one"
+        )
+    return f"TLS with {place} failed: {alert}"
 
 
 def _denied(text: str, address: BrokerAddress) -> str:

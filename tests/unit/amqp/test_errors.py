@@ -36,6 +36,18 @@ def failed(cause: BaseException) -> exceptions.AMQPConnectionError:
         ),
         (exceptions.IncompatibleProtocolError("x"), ["does not speak AMQP"]),
         (
+            exceptions.IncompatibleProtocolError(
+                "StreamLostError: ('SSLError(1, \\'[SSL: X] tlsv13 alert certificate required (_ssl.c:2580)\\')',)"
+            ),
+            ["refuses this client's certificate", "(certificate required)", "certfile"],
+        ),
+        (
+            exceptions.IncompatibleProtocolError(
+                "SSLError(1, '[SSL: X] tlsv1 alert internal error (_ssl.c:1)')"
+            ),
+            ["TLS with broker.example", "internal error"],
+        ),
+        (
             exceptions.ConnectionClosedByBroker(320, "CONNECTION_FORCED - bye"),
             ["CONNECTION_FORCED - bye", "320"],
         ),
@@ -68,3 +80,13 @@ def test_a_channel_closed_by_the_broker_has_a_code():
     assert Refusal.of(exceptions.ChannelClosedByBroker(404, "NOT_FOUND")) == Refusal(404, "NOT_FOUND")
     assert Refusal.of(exceptions.ChannelClosedByClient(0, "bye")).code == 0
     assert Refusal.of(exceptions.StreamLostError("gone")).code == 0
+
+
+def test_a_tls_server_that_goes_away_before_amqp_may_have_refused_a_certificate():
+    """Its reason is lost when it closes before that is read."""
+    address = parse_url("amqps://me:hush@broker.example/")
+    text = describe(
+        exceptions.IncompatibleProtocolError("StreamLostError: ConnectionResetError(104)"), address
+    )
+    assert "broker.example:5671 ended the connection" in text
+    assert "certfile" in text
