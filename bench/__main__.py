@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("requests", "arrival", "publish", "scale", "loss", "ledger", "polling", "durability")
+NAMES = ("requests", "capture", "arrival", "publish", "scale", "loss", "ledger", "polling", "durability")
 
 
 def main(arguments: list[str]) -> int:

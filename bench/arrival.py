@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 
 import pika
 
-from bench.arrivals.captures import CAPTURES, Capture, capture
 from bench.arrivals.consumer import Consumer, of_script
 from bench.arrivals.measures import Burst, Latency, alone, burst, steadily
 from bench.arrivals.sides import ScriptSide, ServiceSide, Side
+from bench.capturing.captures import CAPTURES, Capture, capture
 from bench.site import Site, site
 from bench.table import markdown
 from control.logs import configure_logs
@@ -56,7 +56,7 @@ def main() -> str:
         service = stack.enter_context(closing(ServiceSide(place)))
         everybody: list[Side] = [service, ScriptSide(place, "watchdog"), ScriptSide(place, "watchfiles")]
         sides = [side for side in everybody if side.is_installed]
-        watchers = [watcher for watcher in CAPTURES if watcher.is_installed]
+        watchers = [watcher for watcher in CAPTURES if watcher.goal and watcher.is_installed]
         found = {side.name: Found() for side in sides}
         captured: dict[str, list[list[tuple[float, int]]]] = {each.name: [] for each in watchers}
         for _ in range(ROUNDS):
@@ -131,7 +131,7 @@ def _arrival(names: Sequence[str], columns: Sequence[Found]) -> str:
 
 def _cpu(service: Found, captured: dict[str, list[list[tuple[float, int]]]]) -> str:
     rows = []
-    goal = ", ".join(["<= 20 us", *(each.goal for each in CAPTURES if each.name in captured)])
+    goal = ", ".join(["<= 20 us", *(each.goal or "" for each in CAPTURES if each.name in captured)])
     for index, (pace, bursts) in enumerate(
         (("full speed", service.fast), (f"{PACE:,} a second", service.paced))
     ):
@@ -143,8 +143,9 @@ def _cpu(service: Found, captured: dict[str, list[list[tuple[float, int]]]]) -> 
             cells.append(f"{used:.1f} us" + (f" ({lost:,.0f} lost)" if lost else ""))
             ratios.append(f"{ours / used:.2f}")
         rows.append([f"at {pace}", f"{ours:.1f} us", *cells, *ratios, goal])
-    ratio_names = [f"ratio to {name.split()[0]}" for name in captured]
-    return markdown(["CPU of a file", "fsherald, whole service", *captured, *ratio_names, "goal"], rows)
+    names = ["fsherald, whole service", *(f"{name} alone" for name in captured)]
+    ratio_names = [f"ratio to {name}" for name in captured]
+    return markdown(["CPU of a file", *names, *ratio_names, "goal"], rows)
 
 
 def _rate(bursts: Sequence[Burst]) -> str:

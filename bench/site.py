@@ -69,13 +69,13 @@ class Site:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
-    """A site of its own, gone afterwards."""
+def site(*, broker: bool = True) -> Iterator[Site]:
+    """A site of its own, gone afterwards; without a broker its URL is empty."""
     with ExitStack() as stack:
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         base = Path(tempfile.mkdtemp(prefix="fsherald-bench-", dir=shm))
         stack.callback(shutil.rmtree, base, ignore_errors=True)
-        url = os.environ.get("FSHERALD_BENCH_AMQP_URL")
+        url = os.environ.get("FSHERALD_BENCH_AMQP_URL") if broker else ""
         if url is None:
             url = stack.enter_context(EmbeddedBroker(base / "broker", say=print)).url
         root = base / "root"

@@ -19,8 +19,8 @@ from bench.site import Site
 from tests.waiting import eventually
 
 QUIET_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 0.02
 _SETTLED_SECONDS, _SETTLED_SHARE = 0.5, 0.02
-_LONGEST_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ def alone(watched: Watched, files: int) -> Latency:
         make(f"{watched.directory}/alone{number}")
         closed[f"alone{number}"] = time.monotonic_ns()
         watched.consumer.wait(len(closed), quiet_seconds=QUIET_SECONDS)
-        watched.consumer.pause(chance.uniform(0, _LONGEST_PAUSE_SECONDS))
+        watched.consumer.pause(chance.uniform(0, LONGEST_PAUSE_SECONDS))
     times = watched.consumer.times()
-    return _latency([times[name] - at for name, at in closed.items() if name in times], files)
+    return latency([times[name] - at for name, at in closed.items() if name in times], files)
 
 
 def steadily(site: Site, watched: Watched, files: int, rate: int) -> Latency:
     """Files at a rate: from the moment before each is made."""
     with writing(site, watched.directory, files, rate):
         watched.consumer.wait(files, quiet_seconds=QUIET_SECONDS)
-    return _latency([at - int(name) for name, at in watched.consumer.times().items()], files)
+    return latency([at - int(name) for name, at in watched.consumer.times().items()], files)
 
 
 @contextmanager
@@ -114,7 +114,8 @@ def _cpu_seconds(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)
 
 
-def _latency(nanoseconds: Sequence[int], files: int) -> Latency:
+def latency(nanoseconds: Sequence[int], files: int) -> Latency:
+    """Of so many files, those that were heard of so late."""
     times = [each / 1e6 for each in nanoseconds]
     lost = files - len(times)
     if len(times) < 2:
