@@ -40,7 +40,7 @@ def test_each_watcher_has_a_column_of_medians() -> None:
     found = Found(
         fast=[(5.0, 0), (5.2, 100), (90.0, 7)],
         paced=[(9.0, 0)] * 3,
-        alone=[Latency(0.05, 0.1, 0), Latency(0.06, 0.2, 0), Latency(0.07, 9.0, 0)],
+        alone=[Latency(0.05, 0.1, 0, 9), Latency(0.06, 0.2, 0, 9), Latency(0.07, 9.0, 0, 9)],
     )
     lines = [line.split("|")[2].strip() for line in table({"plain": found}).splitlines()]
     assert lines[0] == "plain"
