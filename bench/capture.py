@@ -33,7 +33,7 @@ class Found:
 
 
 def main() -> str:
-    """Runs the comparison and returns its table; about two minutes."""
+    """Runs the comparison and returns its table; about three minutes."""
     watchers = [watcher for watcher in CAPTURES if watcher.is_installed]
     found = {watcher.name: Found() for watcher in watchers}
     with site(broker=False) as place:
