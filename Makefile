@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RIVALS := $(VENV)/.rivals
+SARRACENIA := $(VENV)/.sarracenia
 # The newest Python from 3.11 on that is there; PYTHON=... overrides.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$name"; break; }; done)
@@ -45,13 +46,20 @@ format: $(READY) ## format the code and sort its imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) $(RIVALS) ## compare with what one would run instead; prints tables
+bench: $(READY) $(RIVALS) $(SARRACENIA)/.ready ## compare with what one would run instead; prints tables
 	@$(BIN)/python -m bench
 
-# Watchers to compare with. One that is not there has a column that says so.
+# What to compare with. One that is not there has a column or a line that says so.
 $(RIVALS): requirements-bench.txt $(READY)
 	@$(BIN)/python -m pip --disable-pip-version-check -qq --no-input install --require-hashes --only-binary :all: \
 		-r requirements-bench.txt && touch $@ || echo "bench: not all of requirements-bench.txt can be installed here" >&2
+
+# In an environment of its own, because a package `tests` comes with it, which would stand before ours.
+$(SARRACENIA)/.ready: requirements-bench-sarracenia.txt $(READY)
+	@$(BIN)/python -m venv $(SARRACENIA) \
+		&& $(SARRACENIA)/bin/python -m pip --disable-pip-version-check -qq --no-input install --require-hashes \
+		--only-binary :all: -r requirements-bench-sarracenia.txt && touch $@ \
+		|| echo "bench: requirements-bench-sarracenia.txt cannot be installed here" >&2
 
 # Universal: one lock for every Python from 3.11 on; without the address of any index.
 COMPILE := uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-header \
@@ -61,6 +69,7 @@ lock: ## write requirements*.txt anew from pyproject.toml (needs uv; UPGRADE=--u
 	$(COMPILE) pyproject.toml --extra dev --constraint requirements.txt -o requirements-dev.txt
 	$(COMPILE) --group build --constraint requirements-dev.txt -o requirements-build.txt
 	$(COMPILE) --group bench --constraint requirements-dev.txt -o requirements-bench.txt
+	$(COMPILE) --group bench-sarracenia -o requirements-bench-sarracenia.txt
 
 clean: ## remove what was made here: .venv, caches, build output, the demo's state
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info .fsherald

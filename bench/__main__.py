@@ -8,7 +8,18 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("requests", "arrival", "publish", "scale", "floor", "loss", "ledger", "polling", "durability")
+NAMES = (
+    "requests",
+    "capture",
+    "arrival",
+    "publish",
+    "scale",
+    "floor",
+    "loss",
+    "ledger",
+    "polling",
+    "durability",
+)
 
 
 def main(arguments: list[str]) -> int:

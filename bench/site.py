@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from control.embedded import EmbeddedBroker
@@ -26,6 +28,15 @@ class Site:
     base: Path
     root: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    node: EmbeddedBroker | None = None
+
+    @cached_property
+    def broker_pid(self) -> int | None:
+        """The process that is the broker; None for one that was given to us, which may be anywhere."""
+        if self.node is None:
+            return None
+        found = re.search(r"\d+", self.node.control("eval", "os:getpid()."))
+        return int(found[0]) if found else None
 
     def spawn(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """A process that is ended with the site; its output goes to a file in `base`."""
@@ -69,18 +80,20 @@ class Site:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
-    """A site of its own, gone afterwards."""
+def site(*, broker: bool = True) -> Iterator[Site]:
+    """A site of its own, gone afterwards; without a broker its URL is empty."""
     with ExitStack() as stack:
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         base = Path(tempfile.mkdtemp(prefix="fsherald-bench-", dir=shm))
         stack.callback(shutil.rmtree, base, ignore_errors=True)
-        url = os.environ.get("FSHERALD_BENCH_AMQP_URL")
+        url = os.environ.get("FSHERALD_BENCH_AMQP_URL") if broker else ""
+        node = None
         if url is None:
-            url = stack.enter_context(EmbeddedBroker(base / "broker", say=print)).url
+            node = stack.enter_context(EmbeddedBroker(base / "broker", say=print))
+            url = node.url
         root = base / "root"
         root.mkdir()
-        made = Site(url, base, root)
+        made = Site(url, base, root, node=node)
         stack.callback(made.close)
         yield made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,8 @@ from typing import Any
 import pika
 
 from schemas.events import decode_event_list
+
+LONGEST_SECONDS = 60.0
 
 
 class Consumer:
@@ -38,16 +41,23 @@ class Consumer:
         self._arrived.clear()
         return self._times
 
-    def wait(self, files: int, *, quiet_seconds: float) -> bool:
-        """Waits until so many files were heard of; gives up when nothing has come for `quiet_seconds`."""
+    def wait(self, files: int, *, quiet_seconds: float, is_busy: Callable[[], bool] = lambda: False) -> bool:
+        """Waits until so many files were heard of.
+
+        Gives up when nothing has come for `quiet_seconds` in which whoever watches was not `is_busy`, and after
+        LONGEST_SECONDS in any case.
+        """
         last, seen = time.monotonic(), self._events
+        deadline = last + LONGEST_SECONDS
         # What is heard twice counts as an event, so the names are looked at as well.
         while self._events < files or len(self.times()) < files:
             self._connection.process_data_events(time_limit=0.05)
             now = time.monotonic()
-            if self._events > seen:
+            if self._events > seen or is_busy():
                 last, seen = now, self._events
             elif now - last > quiet_seconds:
+                return False
+            if now > deadline:
                 return False
         return True
 
@@ -77,3 +87,10 @@ def of_block(body: bytes) -> Iterator[str]:
 def of_script(body: bytes) -> Iterator[str]:
     """The path that is a script's whole message."""
     yield os.fsdecode(body)
+
+
+def of_sarracenia(body: bytes) -> Iterator[str]:
+    """The path of the file that an announcement of Sarracenia's is about; none if it is gone, or no file."""
+    message = json.loads(body)
+    if "fileOp" not in message:
+        yield message["relPath"]

@@ -1,4 +1,4 @@
-"""Who tells a consumer of files: the service with a monitor, or a script. Each watches one directory for a while."""
+"""Who tells a consumer of files: the service with a monitor, a script, or Sarracenia. Each watches one directory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -17,7 +17,8 @@ from typing import Literal
 
 import pika
 
-from bench.arrivals.consumer import Consumer, of_block, of_script
+from bench.arrivals import sarracenia
+from bench.arrivals.consumer import Consumer, of_block, of_sarracenia, of_script
 from bench.arrivals.writer import CANARY, make
 from bench.losses import processes
 from bench.site import Site
@@ -49,6 +50,7 @@ class ServiceSide:
     """The service as a process, and a new monitor for each directory, as it is created by default."""
 
     name = "fsherald"
+    install = "make setup"
     is_installed = True
 
     def __init__(self, site: Site) -> None:
@@ -85,9 +87,11 @@ class ServiceSide:
 class ScriptSide:
     """A script: a process of its own for each directory."""
 
-    def __init__(self, site: Site, watcher: str) -> None:
-        self.name = f"{watcher} + pika"
-        self.is_installed = importlib.util.find_spec(watcher) is not None
+    def __init__(self, site: Site, watcher: str, client: str, modules: Sequence[str]) -> None:
+        """Takes the names of the two libraries, and of the modules that they are."""
+        self.name = f"{watcher} + {client}"
+        self.install = f"pip install {watcher} {client}"
+        self.is_installed = all(importlib.util.find_spec(module) is not None for module in modules)
         self._site = site
         self._module = f"bench.arrivals.{watcher}_script"
 
@@ -109,7 +113,41 @@ class ScriptSide:
         """Nothing is left to end."""
 
 
-Side = ServiceSide | ScriptSide
+class SarraceniaSide:
+    """Sarracenia's `sr3 watch`: a process, a home and an exchange of its own for each directory."""
+
+    name = "Sarracenia sr3 watch"
+    install = "make bench"
+
+    def __init__(self, site: Site) -> None:
+        self.is_installed = sarracenia.is_installed()
+        self._site = site
+
+    @contextmanager
+    def watching(self, block_size: int, queue_type: QueueType) -> Iterator[Watched]:  # noqa: ARG002 - no blocks
+        """A directory that it announces the files of."""
+        site = self._site
+        with (
+            new_directory(site) as directory,
+            _queue(site, queue_type) as queue,
+            _exchange(site, f"xs_{queue}", queue) as exchange,
+            new_directory(site) as home,
+        ):
+            process = site.spawn(
+                *sarracenia.command(), env=sarracenia.make_home(home, site.url, exchange, directory)
+            )
+            try:
+                with closing(Consumer(site.url, queue, of_sarracenia)) as consumer:
+                    _wait_until_ready(site, process, directory, consumer)
+                    yield Watched(directory, process.pid, consumer)
+            finally:
+                processes.end(process)
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+Side = ServiceSide | ScriptSide | SarraceniaSide
 
 
 def output(site: Site, process: subprocess.Popen[bytes]) -> str:
@@ -140,6 +178,20 @@ def _queue(site: Site, queue_type: QueueType) -> Iterator[str]:
             connection.channel().queue_delete(name)
 
 
+@contextmanager
+def _exchange(site: Site, name: str, queue: str) -> Iterator[str]:
+    """A topic exchange that fills the queue, declared as Sarracenia will; there until the end."""
+    with closing(pika.BlockingConnection(pika.URLParameters(site.url))) as connection:
+        channel = connection.channel()
+        channel.exchange_declare(name, "topic", durable=True)
+        channel.queue_bind(queue, name, "#")
+    try:
+        yield name
+    finally:
+        with closing(pika.BlockingConnection(pika.URLParameters(site.url))) as connection:
+            connection.channel().exchange_delete(name)
+
+
 def _wait_until_ready(
     site: Site, process: subprocess.Popen[bytes], directory: Path, consumer: Consumer
 ) -> None:
@@ -153,5 +205,5 @@ def _wait_until_ready(
     else:
         raise TimeoutError("the script was not heard of")
     # What belongs to the other canaries is not to be taken for something later.
-    consumer.wait(_READY_LOOKS + 1, quiet_seconds=0.5)
+    consumer.wait(_READY_LOOKS + 1, quiet_seconds=1.0)
     consumer.forget()

@@ -1,28 +1,29 @@
-"""watchfiles and pika as people put them together: `python -m bench.arrivals.watchfiles_script URL QUEUE ROOT`.
+"""watchfiles and aio-pika as documented: `python -m bench.arrivals.watchfiles_script URL QUEUE ROOT`.
 
-One persistent message for each file that was added, without confirms, to a queue that is there. Nothing tells it that
-a file was closed.
+One persistent message for each file that was added, to a queue that is there; each is awaited until the broker has
+confirmed it, which is what a channel of aio-pika does unless told otherwise. Nothing tells it that a file was closed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 
-import pika
-from watchfiles import Change, watch
+from aio_pika import DeliveryMode, Message, connect_robust
+from watchfiles import Change, awatch
 
 
-def main(url: str, name: str, root: str) -> None:
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    channel = connection.channel()
-    persistent = pika.BasicProperties(delivery_mode=2)
-    for changes in watch(root, yield_on_timeout=True):
-        connection.process_data_events(time_limit=0)
-        for change, path in changes:
-            if change == Change.added:
-                channel.basic_publish("", name, os.fsencode(path), persistent)
+async def main(url: str, name: str, root: str) -> None:
+    connection = await connect_robust(url)
+    async with connection:
+        channel = await connection.channel()
+        async for changes in awatch(root):
+            for change, path in changes:
+                if change == Change.added:
+                    message = Message(os.fsencode(path), delivery_mode=DeliveryMode.PERSISTENT)
+                    await channel.default_exchange.publish(message, routing_key=name)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The parts of `bench/capture.py`: watchers that keep the path of every complete file and do nothing else."""
