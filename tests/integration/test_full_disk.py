@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from publisher.storing.recovery import RESERVE_NAME, SIDECAR_NAME, open_store
 from publisher.storing.store import Store
 from schemas.monitors import MonitorSpec, MonitorState
 from tests.disks import failing_disk, fill, refused_writes, small_disk
+from tests.waiting import eventually
 
 SPEC = MonitorSpec(m_type="Persistent", e_types=("All",), p_mode="Follow", path_string="/data")
 BODY_BYTES = 9_000
@@ -156,13 +158,19 @@ def test_a_disk_that_is_full_at_the_start_is_said(disk: Path):
 
 def test_the_list_of_monitors_is_written_as_soon_as_there_is_room(store: Store, disk: Path):
     """Until then the old one stays: it is never half a list."""
-    recording = Recording(store)
-    recording.fill_disk()
-    fill(disk)
+    path = disk / SIDECAR_NAME
+
+    def listed() -> list[str]:
+        return [row["state"] for row in json.loads(path.read_bytes())["monitors"] if row["id"] == "m"]
+
+    eventually(lambda: path.exists() and listed() == ["Stopped"])
+    filler = fill(disk)
+    store.set_state("m", MonitorState.STARTED)
+    assert listed() in (["Stopped"], ["Started"])
+    filler.unlink()
+    eventually(lambda: listed() == ["Started"])
     store.close()
-    listed = (disk / SIDECAR_NAME).read_bytes()
-    assert b'"id":"m"' in listed
-    assert not (disk / SIDECAR_NAME).with_suffix(".part").exists()
+    assert not path.with_suffix(".part").exists()
 
 
 def test_the_reserve_is_taken_in_proportion(store: Store, disk: Path):
