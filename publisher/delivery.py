@@ -161,8 +161,7 @@ class Delivery:
     def shut(self) -> None:
         """Sends nothing any more."""
         self._channel.shut()
-        if self._concludes:
-            self._conclude()
+        self._conclude_all()
         self._backlog.give_up()
 
     # The channel.
@@ -172,7 +171,7 @@ class Delivery:
         self._pump()
 
     def _on_channel_closed(self, refusal: Refusal) -> None:
-        self._conclude()  # what was confirmed stays confirmed
+        self._conclude_all()  # what was confirmed stays confirmed
         culprits = self._culprits(refusal)
         self._window.clear()
         for lane in self.lanes.values():
@@ -298,8 +297,8 @@ class Delivery:
         """Forgets what the lanes have confirmed."""
         self._concludes = False
         self._concluded_at = self._clock()
-        touched = self._unforgotten | self.settlements.take_touched()
-        self._unforgotten = set()
+        # What was settled since the last round is left to the next one, which fills the window again for it.
+        touched, self._unforgotten = self._unforgotten, set()
         confirmed: dict[str, int] = {}
         for lane in touched:
             sequence = lane.take_confirmed()
@@ -308,6 +307,12 @@ class Delivery:
         if confirmed:
             self._backlog.confirm(confirmed)
         self._on_round(touched)
+
+    def _conclude_all(self) -> None:
+        """The same where no round will follow: what it would have taken up is forgotten too."""
+        self._unforgotten |= self.settlements.take_touched()
+        if self._concludes or self._unforgotten:  # what is told then may bring us here again
+            self._conclude()
 
     def _on_disk_back(self, monitor_ids: frozenset[str]) -> None:
         self._pump()
