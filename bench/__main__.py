@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.result import Result
 
-NAMES = ("requests", "arrival", "publish", "scale", "loss", "ledger", "polling", "durability")
+NAMES = ("requests", "arrival", "publish", "scale", "growth", "loss", "ledger", "polling", "durability")
 NO_PLOTS = "no plots: matplotlib is not installed (it is in requirements-bench.txt)"
 
 
