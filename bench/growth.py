@@ -41,7 +41,7 @@ COST_OF_A_FILE = "CPU of a file, us"
 
 
 def main() -> Result:
-    """Runs all of it; about a quarter of an hour."""
+    """Runs all of it; about ten minutes."""
     configure_logs("warning")  # the standard output is the table's
     with site() as place:
         panels = (

@@ -32,7 +32,7 @@ _MARKERS = "os^D"
 _COLUMNS = 3
 _CURVES_INCHES = (3.3, 2.6)
 _BARS_INCHES = (6.6, 1.8)
-_HEADROOM = 1.25
+_HEADROOM = 1.4
 """What is left free above the highest point, for the legend."""
 
 
