@@ -46,10 +46,11 @@ format: $(READY) ## format the code and sort its imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) $(RIVALS) $(SARRACENIA)/.ready ## compare with what one would run instead; prints tables
-	@$(BIN)/python -m bench
+BENCH := build/bench
+bench: $(READY) $(RIVALS) $(SARRACENIA)/.ready ## compare with what one would run instead; tables and plots go to build/bench
+	@$(BIN)/python -m bench --markdown $(BENCH)/tables.md --plots $(BENCH)
 
-# What to compare with. One that is not there has a column or a line that says so.
+# What to compare with, and what draws. What is not there has a column or a line that says so; tables need no drawing.
 $(RIVALS): requirements-bench.txt $(READY)
 	@$(BIN)/python -m pip --disable-pip-version-check -qq --no-input install --require-hashes --only-binary :all: \
 		-r requirements-bench.txt && touch $@ || echo "bench: not all of requirements-bench.txt can be installed here" >&2

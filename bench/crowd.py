@@ -7,9 +7,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 
 import pika
@@ -89,22 +89,21 @@ class Crowd:
     def burst(self, directories: Sequence[Path], files: int) -> tuple[float, float]:
         """New files, in turns over the directories: microseconds of the service's processor time for each, and blocks.
 
-        As many at once as the kernel's queue takes, and the next when these are heard.
+        As many at once as the kernel's queue takes, and the next when these are heard. Afterwards they are deleted,
+        which is not measured: the next burst finds what this one found.
 
         Raises:
             AssertionError: Not all were announced in time, or a monitor had to compare.
         """
         self.rest()
         number, used = next(self._bursts), cpu_seconds(self.pid)
-        each = files // len(directories)
-        paths = (f"{place}/image_{number:03}_{file:05}.tif" for file in range(each) for place in directories)
-        blocks = 0
-        while at_once := list(islice(paths, _FILES_AT_ONCE)):
-            for path in at_once:
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
-            blocks += self._hear(len(at_once))
+        turns = islice(cycle(directories), files)
+        paths = [f"{place}/image_{number:03}_{file:05}.tif" for file, place in enumerate(turns)]
+        blocks = self._each(paths, lambda path: os.close(os.open(path, os.O_CREAT | os.O_WRONLY)))
         self.rest()
-        return (cpu_seconds(self.pid) - used) * 1e6 / files, blocks
+        cost = (cpu_seconds(self.pid) - used) * 1e6 / files
+        self._each(paths, os.unlink)
+        return cost, blocks
 
     def rest(self) -> None:
         """Returns when the service has nothing to do, or has ended."""
@@ -129,6 +128,15 @@ class Crowd:
             self._channel.exchange_delete(exchange)
         for queue in (self._queue, self._names.control, self._names.files, self._names.dead_letter):
             self._channel.queue_delete(queue)
+
+    def _each(self, paths: Sequence[str], change: Callable[[str], None]) -> int:
+        """Changes every file and hears of it; in how many blocks."""
+        blocks, rest = 0, iter(paths)
+        while at_once := list(islice(rest, _FILES_AT_ONCE)):
+            for path in at_once:
+                change(path)
+            blocks += self._hear(len(at_once))
+        return blocks
 
     def _hear(self, events: int) -> int:
         """Consumes until so many events have come; in how many blocks."""
@@ -177,3 +185,8 @@ def cpu_seconds(pid: int) -> float:
 
 def threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def watches_allowed() -> int:
+    """Directories that the kernel watches for one user."""
+    return int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())

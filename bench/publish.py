@@ -22,6 +22,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from bench.bare_pika import IN_FLIGHT
 from bench.publish_child import MONITOR_ID
+from bench.result import Bars, Figure, Result
 from bench.site import Site, site
 from bench.table import markdown
 from schemas.topology import Topology
@@ -33,6 +34,9 @@ SIZES = ((10, 20_000), (100, 2_000), (1_000, 400))
 """Events in a block, and how many such blocks."""
 GOAL = ">= 0.85"
 
+Runs = dict[str, list[dict[str, float]]]
+"""Of each publisher what it measured in each round."""
+
 _NAMES = {
     "relay": "fsherald's relay, from its store",
     "pipelined": f"pika, {IN_FLIGHT:,} in flight",
@@ -40,12 +44,13 @@ _NAMES = {
 }
 
 
-def main() -> str:
+def main() -> Result:
     """Runs all of it; some minutes."""
+    counts = {1: {"relay": BLOCKS, "pipelined": BLOCKS, "blocking": ROUND_TRIPS}}
+    counts |= {events: {"relay": count, "pipelined": count} for events, count in SIZES}
     with site() as place, destination(place) as to:
-        rows = compared(to, 1, {"relay": BLOCKS, "pipelined": BLOCKS, "blocking": ROUND_TRIPS})
-        for events, count in SIZES:
-            rows += compared(to, events, {"relay": count, "pipelined": count})
+        runs = {events: measured(to, events, by_side) for events, by_side in counts.items()}
+    rows = [row for events, found in runs.items() for row in compared(events, counts[events], found)]
     header = (
         "events a block",
         "publisher",
@@ -55,7 +60,11 @@ def main() -> str:
         "of pika in flight",
         "goal",
     )
-    return markdown(header, rows)
+    rates = {
+        _NAMES[who]: [counts[1][who] / run["seconds"] for run in found] for who, found in runs[1].items()
+    }
+    bars = Bars("publishing blocks of one event", "confirmed blocks a second", rates)
+    return Result(markdown(header, rows), (Figure("publish", (bars,)),))
 
 
 @dataclass
@@ -108,12 +117,17 @@ def destination(place: Site) -> Iterator[Destination]:
         connection.close()
 
 
-def compared(to: Destination, events: int, counts: dict[str, int]) -> list[list[str]]:
-    """A row for each publisher; all have a turn in every round."""
-    runs: dict[str, list[dict[str, float]]] = {who: [] for who in counts}
+def measured(to: Destination, events: int, counts: dict[str, int]) -> Runs:
+    """What each publisher measures; all have a turn in every round."""
+    runs: Runs = {who: [] for who in counts}
     for _ in range(ROUNDS):
         for who, count in counts.items():
             runs[who].append(to.publish(who, count, events))
+    return runs
+
+
+def compared(events: int, counts: dict[str, int], runs: Runs) -> list[list[str]]:
+    """A row for each publisher."""
     rates = {who: counts[who] / _median(found, "seconds") for who, found in runs.items()}
     return [
         [

@@ -1,4 +1,6 @@
-"""How the service grows: with many monitors, with many directories under one, with many blocks that wait.
+"""The service at its largest: with many monitors, with many directories under one, with many blocks that wait.
+
+How the cost of an event grows on the way there is in `bench/growth.py`.
 
 FSHERALD_BENCH_LARGE=1 makes the backlog a million blocks.
 """
@@ -7,14 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
 
-from bench.crowd import Crowd, cpu_seconds, crowd, directories, threads
+from bench.crowd import cpu_seconds, crowd, directories, threads, watches_allowed
 from bench.ledger import run_monitored, temporary
 from bench.publish import destination
 from bench.site import Site, resident_bytes, site
@@ -25,11 +23,6 @@ MONITORS = 1_000
 IDLE_SECONDS = 10.0
 TREES = ((20_000, "<= 1.5 s", "<= 1 s", "<= 600"), (100_000, "", "", ""))
 """Directories, each with a file; goals of the first start, a restart, and bytes of memory a directory."""
-FILES = 20_000
-ROUNDS = 3
-CROWDS = (1, 100, 1_000)
-WIDTHS = (10, 1_000, 20_000)
-BLOCK_SIZES = (1, 10, 100, 1_000)
 BACKLOG = 1_000_000 if os.environ.get("FSHERALD_BENCH_LARGE") == "1" else 200_000
 MB = 1e6
 
@@ -39,12 +32,7 @@ def main() -> str:
     configure_logs("warning")  # the standard output is the table's
     with site() as place:
         rows = [*many_monitors(place), *many_directories(), *backlog(place)]
-        bursts = [*by_monitors(place), *by_directories(place), *by_block_size(place)]
-    tables = [
-        markdown(("what", "measured", "goal"), rows),
-        markdown(("burst of new files", "blocks", f"CPU a file, median of {ROUNDS}"), bursts),
-    ]
-    return "\n\n".join(tables)
+    return markdown(("what", "measured", "goal"), rows)
 
 
 def many_monitors(place: Site) -> list[list[str]]:
@@ -71,7 +59,7 @@ def many_directories() -> Iterator[list[str]]:
     """One monitor on many directories, in a process without a broker."""
     for number, *goals in TREES:
         what = f"{number:,} directories"
-        if number * 1.2 > _watches_allowed():
+        if number * 1.2 > watches_allowed():
             yield [what, "not run: fs.inotify.max_user_watches is too small", ""]
             continue
         base = temporary()
@@ -100,49 +88,3 @@ def backlog(place: Site) -> list[list[str]]:
         [f"{what}: published", f"{BACKLOG / found['seconds']:,.0f} blocks/s", ""],
         [f"{what}: largest memory before / after", f"{' / '.join(sizes)} MB", "no growth"],
     ]
-
-
-def by_monitors(place: Site) -> Iterator[list[str]]:
-    """All files in the directory of one of the monitors, and evenly over all of them."""
-    with crowd(place) as ours:
-        places = directories(ours.root, CROWDS[-1])
-        watched = 0
-        for number in CROWDS:
-            ours.watch(places[watched:number])
-            watched = number
-            yield _row(f"of one monitor among {number:,}", partial(ours.burst, places[:1], FILES))
-            if number > 1:
-                yield _row(f"evenly over {number:,} monitors", partial(ours.burst, places[:number], FILES))
-
-
-def by_directories(place: Site) -> Iterator[list[str]]:
-    for number in WIDTHS:
-        with watched(place, number, 100) as (ours, places):
-            yield _row(
-                f"evenly over {number:,} directories of one monitor", partial(ours.burst, places, FILES)
-            )
-
-
-def by_block_size(place: Site) -> Iterator[list[str]]:
-    for size in BLOCK_SIZES:
-        with watched(place, 1, size) as (ours, places):
-            yield _row(f"in blocks of {size:,}", partial(ours.burst, places, FILES))
-
-
-@contextmanager
-def watched(place: Site, number: int, block_size: int) -> Iterator[tuple[Crowd, list[Path]]]:
-    """A service with one monitor on a tree of so many directories."""
-    with crowd(place) as ours:
-        places = directories(ours.root, number)
-        ours.watch([ours.root], block_size=block_size)
-        yield ours, places
-
-
-def _row(what: str, burst: Callable[[], tuple[float, float]]) -> list[str]:
-    runs = [burst() for _ in range(ROUNDS)]
-    cost, blocks = (statistics.median(values) for values in zip(*runs, strict=True))
-    return [f"{FILES:,} files, {what}", f"{blocks:,.0f}", f"{cost:.0f} us"]
-
-
-def _watches_allowed() -> int:
-    return int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
