@@ -16,6 +16,9 @@ class Backlog(Protocol):
     def pending(self, monitor_id: str, after: int, *, max_entries: int, max_bytes: int) -> list[Entry]:
         """Entries above sequence `after`, in order, within both bounds but at least one if there is any."""
 
+    def last(self, monitor_id: str) -> int:
+        """The last sequence that was recorded before any wake-up that was sent until now; 0 if none is known."""
+
     def waiting(self) -> list[str]:
         """The monitors that have entries."""
 

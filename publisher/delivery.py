@@ -226,7 +226,8 @@ class Delivery:
         if entries is None:
             self._queue(lane)
             return
-        lane.more = bool(entries)
+        # What is recorded from now on wakes us, so that nobody need look again to see that there is nothing.
+        lane.more = bool(entries) and entries[-1].sequence < self._backlog.last(lane.monitor_id)
         with self._connection.together():
             for entry in entries:
                 channel.basic_publish(

@@ -43,10 +43,10 @@ class Outbox:
         self._store = store
         self._limit_bytes = limit_bytes
         self._monitor_limit_bytes = monitor_limit_bytes or limit_bytes // 4
-        self._lock = threading.Lock()  # guards the sizes
-        self._sizes = {
-            id_: (n, size + n * ENTRY_OVERHEAD_BYTES) for id_, (n, size) in store.entries.sizes().items()
-        }
+        self._lock = threading.Lock()  # guards the sizes, and what was recorded last
+        found = store.entries.sizes()
+        self._sizes = {id_: (n, size + n * ENTRY_OVERHEAD_BYTES) for id_, (n, size, _) in found.items()}
+        self._last = {id_: last for id_, (_, _, last) in found.items()}
         self._total_bytes = sum(size for _, size in self._sizes.values())
         self._subscribers: list[Callable[[str], None]] = []
 
@@ -78,6 +78,7 @@ class Outbox:
         self._store.entries.append(entries, state=state, changes=changes)
         with self._lock:
             self._change(monitor_id, len(entries), size)
+            self._last[monitor_id] = entries[-1].sequence
         for callback in self._subscribers:
             callback(monitor_id)
 
@@ -112,6 +113,11 @@ class Outbox:
             return []
         return self._store.entries.after(monitor_id, after, max_entries, max_bytes)
 
+    def last(self, monitor_id: str) -> int:
+        """The last sequence of a monitor that was recorded, confirmed or not; 0 if none was that is known of."""
+        with self._lock:
+            return self._last.get(monitor_id, 0)
+
     def waiting(self) -> list[str]:
         """The monitors that have entries."""
         with self._lock:
@@ -144,6 +150,7 @@ class Outbox:
         with self._lock:
             count, size = self._sizes.get(monitor_id, (0, 0))
             self._change(monitor_id, -count, -size)
+            self._last.pop(monitor_id, None)
             return count
 
     def size(self, monitor_id: str | None = None) -> tuple[int, int]:

@@ -62,6 +62,11 @@ class MemoryOutbox:
                 found.append(entry)
         return found
 
+    def last(self, monitor_id: str) -> int:
+        """As the outbox's."""
+        with self._lock:
+            return self._sequences.get(monitor_id, 0)
+
     def waiting(self) -> list[str]:
         """As the outbox's."""
         with self._lock:

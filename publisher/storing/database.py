@@ -110,8 +110,10 @@ class Database:
         Raises:
             StoreFullError: The reserve is used and the disk still full.
         """
+        if self._has_reserve():
+            return
         with self._lock:
-            if self._reserve is not None and not self._reserve.is_whole and not self._regain():
+            if not self._has_reserve() and not self._regain():
                 msg = f"the disk of {self.path.parent} is full"
                 raise StoreFullError(msg)
 
@@ -122,9 +124,15 @@ class Database:
 
     def regain_reserve(self) -> None:
         """Takes back what the disk has room for, when the reserve had to be given up."""
+        if self._has_reserve():
+            return
         with self._lock:
-            if self._reserve is not None and not self._reserve.is_whole:
+            if not self._has_reserve():
                 self._regain()
+
+    def _has_reserve(self) -> bool:
+        """Asked for each block, without the lock too: what has changed this moment is noticed by what comes next."""
+        return self._reserve is None or self._reserve.is_whole
 
     def give_back(self) -> bool:
         """Gives the file's free pages back to a full disk; whether there were any and the reserve is whole."""

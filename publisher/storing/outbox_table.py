@@ -149,11 +149,11 @@ class OutboxTable:
             ).fetchall()
         return [*(row[0] for row in rows[size - 1 :: size]), up_to]
 
-    def sizes(self) -> dict[str, tuple[int, int]]:
-        """(entries, bytes of their bodies) of each monitor that has any; read once at start."""
+    def sizes(self) -> dict[str, tuple[int, int, int]]:
+        """(entries, bytes of their bodies, last sequence) of each monitor that has any; read once at start."""
         with self._reading("the outbox could not be read") as db:
             rows = db.execute(
-                "SELECT m.id, count(*), sum(length(e.body)) FROM entries e JOIN monitors m ON m.key = e.monitor"
-                " GROUP BY e.monitor"
+                "SELECT m.id, count(*), sum(length(e.body)), max(e.sequence)"
+                " FROM entries e JOIN monitors m ON m.key = e.monitor GROUP BY e.monitor"
             ).fetchall()
-        return {monitor_id: (count, size) for monitor_id, count, size in rows}
+        return {monitor_id: (count, size, last) for monitor_id, count, size, last in rows}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _RETRY_SECONDS = 5.0
+_REST_FACTOR = 10.0
+"""How many times as long as it took to write the list nothing is written after that: a tenth of the time at most."""
 _CLOSE_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -104,9 +107,16 @@ class Sidecar:
                 self._wake.wait_for(lambda: self._is_due or self._closing, pause)
                 self._is_due = False
                 closing = self._closing
+            began = time.monotonic()
             pause = None if self._write() else _RETRY_SECONDS
             if closing:
                 return
+            self._rest((time.monotonic() - began) * _REST_FACTOR)
+
+    def _rest(self, seconds: float) -> None:
+        """Lets changes gather: a long list is written whole for each of them."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing, seconds)
 
     def _write(self) -> bool:
         assert self._supply is not None  # noqa: S101 - start() has set it; for the type checker

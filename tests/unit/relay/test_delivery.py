@@ -388,3 +388,15 @@ def test_properties_are_byte_identical_on_redelivery():
     """A consumer may compare messages."""
     (entry,) = MemoryOutbox().put("0d7c")
     assert properties_of(entry, app_id()).encode() == properties_of(entry, app_id()).encode()
+
+
+def test_nobody_looks_for_more_when_the_last_block_is_sent(scene: Scene):
+    """Each look is a question to the disk; what is recorded later says so."""
+    scene.outbox.put("m", 3)
+    scene.connect()
+    scene.confirm_all()
+    before = len(scene.outbox.reads)
+    scene.outbox.put("m")
+    scene.confirm_all()
+    assert len(scene.outbox.reads) == before + 1
+    assert scene.connection.sequences("m") == [1, 2, 3, 4]

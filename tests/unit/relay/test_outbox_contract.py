@@ -90,3 +90,15 @@ def test_sequences_go_on_after_a_confirm(outbox_and_put: tuple[Backlog, Put]):
     outbox.confirm({"m": 2})
     put("m", 1)
     assert sequences_of(outbox.pending("m", 0, max_entries=100, max_bytes=1000)) == [3]
+
+
+def test_the_last_sequence_is_known_whatever_was_confirmed(outbox_and_put: tuple[Backlog, Put]):
+    """So that the relay need not look for more behind it."""
+    outbox, put = outbox_and_put
+    assert outbox.last("m") == 0
+    put("m", 3)
+    put("n", 1)
+    outbox.confirm({"m": 3})
+    assert (outbox.last("m"), outbox.last("n")) == (3, 1)
+    put("m", 1)
+    assert outbox.last("m") == 4
