@@ -28,6 +28,7 @@ from bench.arrivals.consumer import LONGEST_SECONDS, Consumer, of_script
 from bench.arrivals.measures import Burst, Latency, alone, burst, steadily
 from bench.arrivals.sides import SarraceniaSide, ScriptSide, ServiceSide, Side
 from bench.capturing.captures import CAPTURES, Capture, capture
+from bench.result import Bars, Figure, Result
 from bench.site import Site, site
 from bench.table import markdown, missing
 from control.logs import configure_logs
@@ -55,8 +56,8 @@ class Found:
     steady: list[Latency] = field(default_factory=list)
 
 
-def main() -> str:
-    """Runs the comparison and returns its tables; about ten minutes."""
+def main() -> Result:
+    """Runs the comparison and returns its tables and a figure; about ten minutes."""
     configure_logs("warning")  # the standard output is the table's
     with site() as place, ExitStack() as stack:
         service = stack.enter_context(closing(ServiceSide(place)))
@@ -81,7 +82,8 @@ def main() -> str:
     written = _median([each.written_per_second for column in columns for each in column.fast])
     note = f"The consumer alone takes {consumer:,.0f} messages a second; the writer made {written:,.0f} files a second."
     tables = "\n\n".join([arrival(found), *short_of_rounds(found), _cpu(found[service.name], captured), note])
-    return tables + missing({side.name: side.install for side in everybody if side not in sides})
+    text = tables + missing({side.name: side.install for side in everybody if side not in sides})
+    return Result(text, (figure(found),))
 
 
 def _measure(place: Site, side: Side, found: Found) -> None:
@@ -146,6 +148,29 @@ def arrival(found: dict[str, Found]) -> str:
         row(f"{steady}: lost", lambda each: _lost(each.steady), "0"),
     ]
     return markdown(["what", *found, "goal"], rows)
+
+
+def figure(found: dict[str, Found]) -> Figure:
+    """What tells most of each side, every round."""
+
+    def bars(title: str, measured: str, value: Callable[[Found], list[float]]) -> Bars:
+        return Bars(title, measured, {name: value(each) for name, each in found.items()})
+
+    fast = f"{FILES:,} files at full speed"
+    return Figure(
+        "arrival",
+        (
+            bars(fast, "arrived a second", lambda each: [run.per_second for run in each.fast]),
+            bars(fast, "lost", lambda each: [float(run.lost) for run in each.fast]),
+            bars(fast, "CPU of a file, us", lambda each: [run.cpu_us for run in each.fast]),
+            bars("one file, idle", "close to message, p50, ms", lambda each: [run.p50 for run in each.alone]),
+            bars(
+                f"{STEADY_RATE:,} files a second, one a block",
+                "p99, ms",
+                lambda each: [run.p99 for run in each.steady],
+            ),
+        ),
+    )
 
 
 def short_of_rounds(found: dict[str, Found]) -> list[str]:

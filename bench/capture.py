@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from bench.arrivals.measures import Latency
 from bench.capturing.captures import CAPTURES, Capture, alone, capture
+from bench.result import Bars, Figure, Result
 from bench.site import Site, site
 from bench.table import markdown, missing
 
@@ -32,21 +33,30 @@ class Found:
     alone: list[Latency] = field(default_factory=list)
 
 
-def main() -> str:
-    """Runs the comparison and returns its table; about three minutes."""
+def main() -> Result:
+    """Runs the comparison and returns its table and a figure; about three minutes."""
     watchers = [watcher for watcher in CAPTURES if watcher.is_installed]
     found = {watcher.name: Found() for watcher in watchers}
     with site(broker=False) as place:
         for _ in range(ROUNDS):
             for watcher in watchers:
                 _measure(place, watcher, found[watcher.name])
-    return table(found) + missing({each.name: each.install for each in CAPTURES if each not in watchers})
+    text = table(found) + missing({each.name: each.install for each in CAPTURES if each not in watchers})
+    return Result(text, (figure(found),))
 
 
 def _measure(place: Site, watcher: Capture, found: Found) -> None:
     found.fast.append(capture(place, watcher, FILES, 0))
     found.paced.append(capture(place, watcher, FILES, PACE))
     found.alone.append(alone(place, watcher, SINGLE_FILES))
+
+
+def figure(found: dict[str, Found]) -> Figure:
+    """CPU of a file, every round."""
+    fast = {name: [used for used, _ in each.fast] for name, each in found.items()}
+    paced = {name: [used for used, _ in each.paced] for name, each in found.items()}
+    what = "CPU of a file, us"
+    return Figure("capture", (Bars("full speed", what, fast), Bars(f"{PACE:,} files a second", what, paced)))
 
 
 def table(found: dict[str, Found]) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.arrival import ROUNDS, SIDE_SECONDS, SINGLE_FILES, Found, arrival, short_of_rounds
+from bench.arrival import ROUNDS, SIDE_SECONDS, SINGLE_FILES, Found, arrival, figure, short_of_rounds
 from bench.arrivals import sarracenia
 from bench.arrivals.consumer import of_block, of_sarracenia, of_script
 from bench.arrivals.measures import Burst, Latency
+from bench.result import Bars
 from bench.site import Site
 
 URL = "amqp://user:secret@127.0.0.1:5673/"
@@ -105,3 +106,13 @@ def test_a_side_without_all_rounds_is_named() -> None:
     assert short_of_rounds({"whole": found(rounds=ROUNDS), "slow": found()}) == [
         f"slow: 1 of {ROUNDS} rounds, after which more than {SIDE_SECONDS} s were over."
     ]
+
+
+def test_the_figure_shows_every_side_in_every_panel() -> None:
+    """With what each round has found of it."""
+    panels = figure({"ours": found(rounds=3), "theirs": found(rounds=1)}).panels
+    assert len(panels) == 5
+    for panel in panels:
+        assert isinstance(panel, Bars)
+        assert {name: len(values) for name, values in panel.bars.items()} == {"ours": 3, "theirs": 1}
+    assert panels[2].bars["theirs"] == [BURST.cpu_us]

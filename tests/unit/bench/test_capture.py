@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bench.arrivals.measures import Latency
-from bench.capture import Found, table
+from bench.capture import Found, figure, table
 from bench.capturing.captures import CAPTURES
 from bench.capturing.tally import distinct
+from bench.result import Bars
 from bench.table import missing
 
 BY_NAME = {each.name: each for each in CAPTURES}
@@ -53,3 +54,13 @@ def test_what_is_not_installed_is_named_below_the_table() -> None:
     assert missing({"watchfiles": "pip install watchfiles"}).strip() == (
         "Not installed here, and not compared: watchfiles (pip install watchfiles)."
     )
+
+
+def test_the_figure_shows_the_cost_in_every_round() -> None:
+    """At full speed, and paced."""
+    found = Found(fast=[(5.0, 0), (5.2, 100)], paced=[(9.0, 0)], alone=[])
+    panels = figure({"plain": found}).panels
+    assert [panel.bars for panel in panels if isinstance(panel, Bars)] == [
+        {"plain": [5.0, 5.2]},
+        {"plain": [9.0]},
+    ]
