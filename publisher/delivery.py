@@ -36,7 +36,8 @@ _PORTION_ENTRIES = 128
 _DECLARATIONS_AT_ONCE = 16
 _STALL_SECONDS = 5.0
 FORGET_SECONDS = 0.01
-"""What is confirmed is forgotten no more often than this: it takes a transaction."""
+FORGET_IDLE_SECONDS = 0.002
+"""How often at most what is confirmed is forgotten, in a transaction: while more is on its way, and when nothing is."""
 
 _log = structlog.get_logger()
 
@@ -288,7 +289,8 @@ class Delivery:
         self._pump()
         if not self._concludes:
             self._concludes = True
-            pause = self._concluded_at + FORGET_SECONDS - self._clock()
+            rest = FORGET_SECONDS if self._window else FORGET_IDLE_SECONDS
+            pause = self._concluded_at + rest - self._clock()
             if pause > 0:
                 self._connection.call_later(pause, self._conclude)
             else:
