@@ -6,7 +6,6 @@ window is filled again, and what is confirmed is forgotten in one transaction.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from functools import partial
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from publisher.declarations import MonitorDeclaration, declare_events
+from publisher.forgetting import Forgetting
 from publisher.holds import STALLED, Holds
 from publisher.lanes import Lane, LaneState
 from publisher.message import properties_of
@@ -35,9 +35,6 @@ _PORTION_ENTRIES = 128
 """How many entries of one lane go out before the next lane has its turn."""
 _DECLARATIONS_AT_ONCE = 16
 _STALL_SECONDS = 5.0
-FORGET_SECONDS = 0.01
-FORGET_IDLE_SECONDS = 0.002
-"""How often at most what is confirmed is forgotten, in a transaction: while more is on its way, and when nothing is."""
 
 _log = structlog.get_logger()
 
@@ -81,10 +78,7 @@ class Delivery:
         self._ready: deque[Lane] = deque()
         self._undeclared: deque[Lane] = deque()
         self._declaring = 0
-        self._clock = clock
-        self._concluded_at = -math.inf
-        self._concludes = False
-        self._unforgotten: set[Lane] = set()
+        self._forgetting = Forgetting(connection, self._backlog, clock, on_round)
 
     @property
     def held(self) -> frozenset[str]:
@@ -105,7 +99,9 @@ class Delivery:
     def busy(self) -> bool:
         """Whether anything is on its way or could be sent; held lanes do not count, nor what cannot be read."""
         waiting = (self._ready or self._undeclared) and self._backlog.is_readable
-        return bool(self._window or waiting or self._declaring or self.settlements.is_due or self._concludes)
+        return bool(
+            self._window or waiting or self._declaring or self.settlements.is_due or self._forgetting.is_due
+        )
 
     # Told by the relay.
 
@@ -144,7 +140,7 @@ class Delivery:
         """Forgets a monitor."""
         lane = self.lanes.pop(monitor_id, None)
         if lane is not None:
-            self._unforgotten.discard(lane)
+            self._forgetting.drop(lane)
         self._holds.forget(monitor_id)
         self._backlog.drop(monitor_id)
 
@@ -162,7 +158,7 @@ class Delivery:
     def shut(self) -> None:
         """Sends nothing any more."""
         self._channel.shut()
-        self._conclude_all()
+        self._forgetting.now(self.settlements.take_touched())
         self._backlog.give_up()
 
     # The channel.
@@ -172,7 +168,7 @@ class Delivery:
         self._pump()
 
     def _on_channel_closed(self, refusal: Refusal) -> None:
-        self._conclude_all()  # what was confirmed stays confirmed
+        self._forgetting.now(self.settlements.take_touched())  # what was confirmed stays confirmed
         culprits = self._culprits(refusal)
         self._window.clear()
         for lane in self.lanes.values():
@@ -279,7 +275,6 @@ class Delivery:
 
     def _round(self) -> None:
         touched = self.settlements.take_touched()
-        self._unforgotten |= touched
         for lane in touched:
             if came_back := lane.turn():
                 self._holds.hold(lane, came_back)
@@ -287,35 +282,8 @@ class Delivery:
                 self._holds.end(lane)
             self._queue(lane)
         self._pump()
-        if not self._concludes:
-            self._concludes = True
-            rest = FORGET_SECONDS if self._window else FORGET_IDLE_SECONDS
-            pause = self._concluded_at + rest - self._clock()
-            if pause > 0:
-                self._connection.call_later(pause, self._conclude)
-            else:
-                self._conclude()
-
-    def _conclude(self) -> None:
-        """Forgets what the lanes have confirmed."""
-        self._concludes = False
-        self._concluded_at = self._clock()
-        # What was settled since the last round is left to the next one, which fills the window again for it.
-        touched, self._unforgotten = self._unforgotten, set()
-        confirmed: dict[str, int] = {}
-        for lane in touched:
-            sequence = lane.take_confirmed()
-            if sequence is not None and not lane.retired:
-                confirmed[lane.monitor_id] = sequence
-        if confirmed:
-            self._backlog.confirm(confirmed)
-        self._on_round(touched)
-
-    def _conclude_all(self) -> None:
-        """The same where no round will follow: what it would have taken up is forgotten too."""
-        self._unforgotten |= self.settlements.take_touched()
-        if self._concludes or self._unforgotten:  # what is told then may bring us here again
-            self._conclude()
+        # What is settled after this round is left to the next one, which fills the window again for it.
+        self._forgetting.soon(touched, is_busy=bool(self._window))
 
     def _on_disk_back(self, monitor_ids: frozenset[str]) -> None:
         self._pump()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from publisher.delivery import FORGET_SECONDS, Delivery
+from publisher.delivery import Delivery
+from publisher.forgetting import BUSY_SECONDS
 from publisher.lanes import Lane
 from publisher.window import Window
 from schemas.topology import Topology
@@ -49,7 +50,7 @@ class Scene:
             if channel.published:
                 channel.confirm(max(channel.published), multiple=True)
             self.connection.advance()
-        self.connection.advance(FORGET_SECONDS)
+        self.connection.advance(BUSY_SECONDS)
 
     def come_back(self, tag: int) -> None:
         """No queue takes the message with this tag."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from publisher.amqp import Refusal
-from publisher.delivery import FORGET_SECONDS
+from publisher.forgetting import BUSY_SECONDS
 from publisher.message import properties_of
 from schemas.topology import app_id
 from tests.fakes import MemoryOutbox
@@ -74,7 +74,7 @@ def test_what_is_confirmed_bit_by_bit_is_forgotten_together(scene: Scene):
         scene.connection.advance()
     assert scene.outbox.confirms == [{"m": 1}]
     assert scene.delivery.busy
-    scene.connection.advance(FORGET_SECONDS)
+    scene.connection.advance(BUSY_SECONDS)
     assert scene.outbox.confirms == [{"m": 1}, {"m": 8}]
     assert not scene.delivery.busy
 
@@ -89,7 +89,7 @@ def test_what_is_settled_just_before_something_is_forgotten_makes_room_all_the_s
     channel.confirm(2)
     scene.connection.advance()
     assert scene.connection.sequences("m") == list(range(1, 9))
-    scene.connection.now += FORGET_SECONDS
+    scene.connection.now += BUSY_SECONDS
     channel.confirm(8, multiple=True)
     scene.connection.advance()
     assert scene.connection.sequences("m") == list(range(1, 15))
@@ -325,7 +325,7 @@ def test_a_queue_that_confirms_nothing_does_not_keep_the_window_from_others(scen
         channel = scene.connection.publishing()
         for tag in [tag for tag in channel.published if tag not in stuck_tags]:
             channel.confirm(tag)
-        scene.connection.advance(FORGET_SECONDS)
+        scene.connection.advance(BUSY_SECONDS)
     assert scene.outbox.size("m") == (0, 0)
     scene.confirm_all()
     assert scene.outbox.size() == (0, 0)

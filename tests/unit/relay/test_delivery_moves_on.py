@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from publisher.amqp import Refusal
-from publisher.delivery import FORGET_SECONDS
+from publisher.forgetting import BUSY_SECONDS
 from tests.unit.relay.scene import Scene
 
 SECONDS_OF_PATIENCE = 30
@@ -51,7 +51,7 @@ class Broker:
                 for _ in range(2):
                     self.answer("confirm", 0)
                     self.scene.connection.advance()
-                self.scene.connection.now += FORGET_SECONDS
+                self.scene.connection.now += BUSY_SECONDS
                 self.answer("confirm up to", len(self.waiting()) - 1)
                 self.scene.connection.advance()
             self.scene.connection.advance(0.5)
