@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bench.crowd import cpu_seconds, crowd, directories, threads, watches_allowed
 from bench.ledger import run_monitored, temporary
@@ -22,7 +22,7 @@ from control.logs import configure_logs
 MONITORS = 1_000
 IDLE_SECONDS = 10.0
 TREES = ((20_000, "<= 1.5 s", "<= 1 s", "<= 600"), (100_000, "", "", ""))
-"""Directories, each with a file; goals of the first start, a restart, and bytes of memory a directory."""
+"""Directories; goals of the first start, a restart, and bytes of memory a directory."""
 BACKLOG = 1_000_000 if os.environ.get("FSHERALD_BENCH_LARGE") == "1" else 200_000
 MB = 1e6
 
@@ -56,22 +56,28 @@ def many_monitors(place: Site) -> list[list[str]]:
 
 
 def many_directories() -> Iterator[list[str]]:
-    """One monitor on many directories, in a process without a broker."""
+    """One monitor on many directories, in a process without a broker: empty ones, and with a file in each."""
     for number, *goals in TREES:
-        what = f"{number:,} directories"
         if number * 1.2 > watches_allowed():
-            yield [what, "not run: fs.inotify.max_user_watches is too small", ""]
+            yield [f"{number:,} directories", "not run: fs.inotify.max_user_watches is too small", ""]
             continue
-        base = temporary()
-        try:
-            first = run_monitored("begin", number, number, "ledger", base)
-            again = run_monitored("restart", number, number, "ledger", base)
-        finally:
-            shutil.rmtree(base)
-        yield [f"{what}: first start", f"{first['seconds']:.2f} s", goals[0]]
-        yield [f"{what}: restart, nothing changed", f"{again['seconds']:.2f} s", goals[1]]
-        sizes = [f"{found['bytes'] / number:.0f}" for found in (first, again)]
-        yield [f"{what}: memory a directory, first start / restart", f"{' / '.join(sizes)} bytes", goals[2]]
+        yield from _tree(f"{number:,} directories", number, 0, goals)
+        yield from _tree(
+            f"{number:,} directories with a file in each", number, number, [goals[0], goals[1], ""]
+        )
+
+
+def _tree(what: str, number: int, files: int, goals: Sequence[str]) -> Iterator[list[str]]:
+    base = temporary()
+    try:
+        first = run_monitored("begin", files, number, "ledger", base)
+        again = run_monitored("restart", files, number, "ledger", base)
+    finally:
+        shutil.rmtree(base)
+    yield [f"{what}: first start", f"{first['seconds']:.2f} s", goals[0]]
+    yield [f"{what}: restart, nothing changed", f"{again['seconds']:.2f} s", goals[1]]
+    sizes = [f"{found['bytes'] / number:.0f}" for found in (first, again)]
+    yield [f"{what}: memory a directory, first start / restart", f"{' / '.join(sizes)} bytes", goals[2]]
 
 
 def backlog(place: Site) -> list[list[str]]:
