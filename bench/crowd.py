@@ -15,7 +15,7 @@ from pathlib import Path
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from bench.site import Site
+from bench.site import Site, cpu_seconds
 from control.client import MonitorServerClient
 from schemas.topology import HEADER_EVENT_COUNT, Topology
 from tests.waiting import eventually
@@ -175,12 +175,6 @@ def directories(root: Path, number: int) -> list[Path]:
     for each in made:
         each.mkdir(parents=True)
     return made
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time of all threads of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def threads(pid: int) -> int:

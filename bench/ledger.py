@@ -29,8 +29,8 @@ def main() -> str:
 def _per_file() -> list[str]:
     without, with_ledger = [], []
     for _ in range(ROUNDS):
-        without.append(run_monitored("burst", BURST, 1, "none")["us"])
-        with_ledger.append(run_monitored("burst", BURST, 1, "ledger")["us"])
+        without.append(_run("burst", BURST, 1, "none")["us"])
+        with_ledger.append(_run("burst", BURST, 1, "ledger")["us"])
     plain, kept = statistics.median(without), statistics.median(with_ledger)
     return [
         f"CPU per new file, blocks of 100, to the outbox: without / with a ledger, median of {ROUNDS}",
@@ -40,12 +40,7 @@ def _per_file() -> list[str]:
 
 
 def _per_tree(files: int, directories: int, *goals: str) -> list[list[str]]:
-    base = temporary()
-    try:
-        first = run_monitored("begin", files, directories, "ledger", base)
-        again = run_monitored("restart", files, directories, "ledger", base)
-    finally:
-        shutil.rmtree(base)
+    first, again = started_twice(files, directories)
     tree = f"{files:,} files in {directories:,} directories"
     return [
         [f"{tree}: first start", f"{first['seconds']:.2f} s", goals[0]],
@@ -55,11 +50,19 @@ def _per_tree(files: int, directories: int, *goals: str) -> list[list[str]]:
     ]
 
 
-def run_monitored(
-    what: str, files: int, directories: int, ledger: str, base: Path | None = None
-) -> dict[str, float]:
+def started_twice(files: int, directories: int) -> tuple[dict[str, float], dict[str, float]]:
+    """What the first start on a tree measures, and what a restart does with nothing changed."""
+    base = _base()
+    try:
+        first = _run("begin", files, directories, "ledger", base)
+        return first, _run("restart", files, directories, "ledger", base)
+    finally:
+        shutil.rmtree(base)
+
+
+def _run(what: str, files: int, directories: int, ledger: str, base: Path | None = None) -> dict[str, float]:
     """What a monitor in a process of its own measures; without `base` it has a directory of its own."""
-    own = base or temporary()
+    own = base or _base()
     try:
         command = [
             sys.executable,
@@ -79,7 +82,7 @@ def run_monitored(
             shutil.rmtree(own)
 
 
-def temporary() -> Path:
+def _base() -> Path:
     """A new directory, on tmpfs where there is one."""
     shm = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="fsherald-bench-", dir=shm if shm.is_dir() else None))

@@ -12,10 +12,10 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 
-from bench.crowd import cpu_seconds, crowd, directories, threads, watches_allowed
-from bench.ledger import run_monitored, temporary
+from bench.crowd import crowd, directories, threads, watches_allowed
+from bench.ledger import started_twice
 from bench.publish import destination
-from bench.site import Site, resident_bytes, site
+from bench.site import Site, cpu_seconds, resident_bytes, site
 from bench.table import markdown
 from control.logs import configure_logs
 
@@ -68,12 +68,7 @@ def many_directories() -> Iterator[list[str]]:
 
 
 def _tree(what: str, number: int, files: int, goals: Sequence[str]) -> Iterator[list[str]]:
-    base = temporary()
-    try:
-        first = run_monitored("begin", files, number, "ledger", base)
-        again = run_monitored("restart", files, number, "ledger", base)
-    finally:
-        shutil.rmtree(base)
+    first, again = started_twice(files, number)
     yield [f"{what}: first start", f"{first['seconds']:.2f} s", goals[0]]
     yield [f"{what}: restart, nothing changed", f"{again['seconds']:.2f} s", goals[1]]
     sizes = [f"{found['bytes'] / number:.0f}" for found in (first, again)]

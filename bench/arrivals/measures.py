@@ -16,7 +16,7 @@ from bench.arrivals.consumer import LONGEST_SECONDS
 from bench.arrivals.sides import Watched, output
 from bench.arrivals.writer import make
 from bench.losses import processes
-from bench.site import Site
+from bench.site import Site, cpu_seconds
 from tests.waiting import eventually
 
 QUIET_SECONDS = 5.0
@@ -71,7 +71,7 @@ def burst(site: Site, watched: Watched, files: int, rate: int) -> Burst:
         watched.consumer.wait(files, quiet_seconds=QUIET_SECONDS, is_busy=_work(watched.pid))
     is_cut = time.monotonic() - waited_from > LONGEST_SECONDS
     times = watched.consumer.times()
-    used = (_cpu_seconds if is_cut else settled_cpu_seconds)(watched.pid) - before
+    used = (cpu_seconds if is_cut else settled_cpu_seconds)(watched.pid) - before
     broker_used = _broker_seconds(site) - broker_before
     began, ended = (int(word) for word in output(site, writer).split())
     heard = max(len(times), 1)
@@ -128,7 +128,7 @@ def settled_cpu_seconds(pid: int) -> float:
     looks: list[tuple[float, float]] = []
 
     def is_settled() -> bool:
-        looks.append((time.monotonic(), _cpu_seconds(pid)))
+        looks.append((time.monotonic(), cpu_seconds(pid)))
         if len(looks) == 1:
             return False
         (began, before), (ended, after) = looks[-2:]
@@ -139,28 +139,23 @@ def settled_cpu_seconds(pid: int) -> float:
 
 
 def _broker_seconds(site: Site) -> float:
-    return 0.0 if site.broker_pid is None else _cpu_seconds(site.broker_pid)
+    return 0.0 if site.broker_pid is None else cpu_seconds(site.broker_pid)
 
 
 def _work(pid: int) -> Callable[[], bool]:
     """Tells whether a process had something to do in the last half second or so, messages or not."""
-    began, before, is_busy = time.monotonic(), _cpu_seconds(pid), True
+    began, before, is_busy = time.monotonic(), cpu_seconds(pid), True
 
     def ask() -> bool:
         nonlocal began, before, is_busy
         now = time.monotonic()
         if now - began >= _SETTLED_SECONDS:
-            used = _cpu_seconds(pid) - before
+            used = cpu_seconds(pid) - before
             is_busy = used > (now - began) * _SETTLED_SHARE
             began, before = now, before + used
         return is_busy
 
     return ask
-
-
-def _cpu_seconds(pid: int) -> float:
-    # clock_getcpuclockid(3): the ticks of /proc/PID/stat are too coarse for microseconds a file.
-    return time.clock_gettime(~pid << 3 | 2)
 
 
 def latency(nanoseconds: Sequence[int], files: int) -> Latency:

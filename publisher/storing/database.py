@@ -21,7 +21,7 @@ from publisher.errors import DamagedStoreError, StoreError, StoreFullError
 from publisher.storing.soundness import beside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from publisher.storing.reserve import Reserve
@@ -216,6 +216,29 @@ class HasDatabase(Protocol):
     """An object on top of a database."""
 
     database: Database
+
+
+class Tables:
+    """Some tables of the store. Every method of theirs may be called from any thread and blocks for one transaction.
+
+    A failure of the disk is raised as `StoreError`.
+    """
+
+    def __init__(
+        self, database: Database, keys: Mapping[str, int], monitors_changed: Callable[[], None]
+    ) -> None:
+        """Shares the store's connection and lock.
+
+        Args:
+            database: The store's.
+            keys: The monitors' keys by their ids.
+            monitors_changed: Called when a monitor's state was stored.
+        """
+        self.database = database
+        self._transaction = database.transaction
+        self._reading = database.reading
+        self._keys = keys
+        self._monitors_changed = monitors_changed
 
 
 P = ParamSpec("P")

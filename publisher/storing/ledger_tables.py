@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from publisher.sighting import POSITIVE
-from publisher.storing.database import frees_room, takes_room
+from publisher.storing.database import Tables, frees_room, takes_room
 from schemas.monitors import MonitorState
 
 if TYPE_CHECKING:
@@ -118,27 +118,14 @@ class LedgerRoot:
         return (found.st_dev, found.st_ino & POSITIVE) == (self.device, self.inode)
 
 
-class LedgerTables:
-    """Reads and writes the ledgers. Every method may be called from any thread and blocks for one transaction.
-
-    A failure of the disk is raised as `StoreError`.
-    """
+class LedgerTables(Tables):
+    """Reads and writes the ledgers."""
 
     def __init__(
         self, database: StoreDatabase, keys: Mapping[str, int], monitors_changed: Callable[[], None]
     ) -> None:
-        """Shares the store's connection and lock.
-
-        Args:
-            database: The store's.
-            keys: The monitors' keys by their ids.
-            monitors_changed: Called when a monitor's state was stored.
-        """
-        self.database = database
-        self._transaction = database.transaction
-        self._reading = database.reading
-        self._keys = keys
-        self._monitors_changed = monitors_changed
+        """Shares the store's connection and lock, and goes on behind the highest key; raises StoreError."""
+        super().__init__(database, keys, monitors_changed)
         with self._reading("the ledgers could not be read") as db:
             highest = db.execute(_HIGHEST_KEY).fetchone()[0]
         self._next = itertools.count(highest + 1)

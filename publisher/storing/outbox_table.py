@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from publisher.storing.database import frees_room, takes_room
+from publisher.storing.database import Tables, frees_room, takes_room
 from publisher.storing.ledger_tables import apply_changes, write_state
 from schemas.monitors import MonitorState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from publisher.storing.database import Database
     from publisher.storing.ledger_tables import LedgerChanges
 
 SCHEMA = """
@@ -43,27 +42,8 @@ class Entry:
     created_at: int
 
 
-class OutboxTable:
-    """Reads and writes them. Every method may be called from any thread and blocks for one transaction.
-
-    A failure of the disk is raised as `StoreError`.
-    """
-
-    def __init__(
-        self, database: Database, keys: Mapping[str, int], monitors_changed: Callable[[], None]
-    ) -> None:
-        """Shares the store's connection and lock.
-
-        Args:
-            database: The store's.
-            keys: The monitors' keys by their ids.
-            monitors_changed: Called when a monitor's state was stored.
-        """
-        self.database = database
-        self._transaction = database.transaction
-        self._reading = database.reading
-        self._keys = keys
-        self._monitors_changed = monitors_changed
+class OutboxTable(Tables):
+    """Reads and writes the blocks."""
 
     def append(
         self,
