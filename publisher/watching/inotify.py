@@ -191,17 +191,14 @@ class Inotify:
     def _next(self) -> bytes:
         """As many of the buffers that were taken as make one full read: a slow writer's are small."""
         backlog = self._backlog
-        buffer = backlog.popleft()
-        if backlog and len(buffer) + len(backlog[0]) <= READ_BYTES:
-            buffers = [buffer]
-            size = len(buffer)
-            while backlog and size + len(backlog[0]) <= READ_BYTES:
-                size += len(backlog[0])
-                buffers.append(backlog.popleft())
-            buffer = b"".join(buffers)
-        self._backlog_bytes -= len(buffer)
-        self.position += len(buffer)
-        return buffer
+        buffers = [backlog.popleft()]
+        size = len(buffers[0])
+        while backlog and size + len(backlog[0]) <= READ_BYTES:
+            size += len(backlog[0])
+            buffers.append(backlog.popleft())
+        self._backlog_bytes -= size
+        self.position += size
+        return b"".join(buffers)  # one alone is not copied
 
 
 def _checked(result: int) -> int:
